@@ -1,0 +1,111 @@
+"""How a module declares its parameters: the role of each, and how its first values are drawn."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from surefoot.errors import Problem, RecipeError
+from surefoot.model.randomness import key
+
+ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One parameter: its role, its first values N(mean, std²), and its parts if it holds several."""
+
+    role: str
+    mean: float = 0.0
+    std: float = 0.0
+    values: tuple[float, ...] | None = None  # given outright, broadcast along the leading axes
+    split: tuple[int, ...] | None = None  # row counts of maps stored as one tensor
+
+
+def parameter(module: nn.Module, name: str, shape: Sequence[int], declared: Declared) -> None:
+    """Give a module a parameter; its values stay undefined until `initialise` draws them."""
+    module.register_parameter(name, nn.Parameter(torch.empty(*shape)))
+    module.__dict__.setdefault("declared", {})[name] = declared
+
+
+def declarations(model: nn.Module) -> dict[str, Declared]:
+    """Map each parameter's full name to what its module declared; one without a role is an error."""
+    found: dict[str, Declared] = {}
+    owners: dict[int, str] = {}
+    for prefix, module in model.named_modules():
+        for name, tensor in module.named_parameters(recurse=False):
+            full = f"{prefix}.{name}" if prefix else name
+            if id(tensor) in owners:
+                continue  # tied: it belongs to the module that came first
+            owners[id(tensor)] = full
+            declared = module.__dict__.get("declared", {}).get(name)
+            if declared is None or declared.role not in ROLES:
+                role = "none" if declared is None else declared.role
+                raise RecipeError(
+                    Problem(
+                        what=full,
+                        value=f"role {role}",
+                        why=f"{type(module).__name__} made this parameter without a known role",
+                        instead=f"Declare one of {', '.join(ROLES)} where it is made "
+                        "(surefoot.model.parameters.parameter)",
+                    )
+                )
+            found[full] = declared
+    return found
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Draw every parameter's first values, each from a generator of its own name."""
+    tensors = dict(model.named_parameters())
+    for name, declared in declarations(model).items():
+        draw(tensors[name], declared, key(seed, "init", name_hash(name), 0))
+    for module in model.modules():
+        if hasattr(module, "reset_buffers"):
+            module.reset_buffers()  # pyright: ignore[reportCallIssue]
+
+
+def name_hash(name: str) -> int:
+    """Hash a parameter's name, the same on every machine."""
+    from surefoot.model.randomness import fnv1a64
+
+    return fnv1a64(name)
+
+
+@torch.no_grad()
+def draw(tensor: Tensor, declared: Declared, seed: int) -> None:
+    """Fill one tensor with its declared first values."""
+    if declared.values is not None:
+        tensor.copy_(torch.tensor(declared.values).expand_as(tensor))
+    elif declared.std == 0.0:
+        tensor.fill_(declared.mean)
+    else:
+        source = torch.Generator().manual_seed(seed & (2**63 - 1))
+        values = torch.empty(tensor.shape).normal_(declared.mean, declared.std, generator=source)
+        tensor.copy_(values)
+
+
+class Linear(nn.Module):
+    """A linear map between two hidden spaces, without bias; role matrix."""
+
+    def __init__(self, inputs: int, outputs: int, *, zero: bool = False, std: float = 0.0) -> None:
+        super().__init__()
+        spread = 0.0 if zero else (std or 1 / math.sqrt(inputs))
+        parameter(self, "weight", (outputs, inputs), Declared("matrix", std=spread))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight)
+
+
+class Norm(nn.Module):
+    """Root-mean-square norm with a learned gain; always computed in fp32."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        parameter(self, "weight", (dim,), Declared("scalar", mean=1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = nn.functional.rms_norm(x.float(), (self.dim,), self.weight.float(), 1e-6)
+        return normed.to(x.dtype)
