@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import Problem, RecipeError
-from surefoot.model.randomness import key
+from surefoot.randomness import fnv1a64, key
 
 ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar")
 
@@ -60,17 +60,10 @@ def initialise(model: nn.Module, seed: int) -> None:
     """Draw every parameter's first values, each from a generator of its own name."""
     tensors = dict(model.named_parameters())
     for name, declared in declarations(model).items():
-        draw(tensors[name], declared, key(seed, "init", name_hash(name), 0))
+        draw(tensors[name], declared, key(seed, "init", fnv1a64(name), 0))
     for module in model.modules():
         if hasattr(module, "reset_buffers"):
             module.reset_buffers()  # pyright: ignore[reportCallIssue]
-
-
-def name_hash(name: str) -> int:
-    """Hash a parameter's name, the same on every machine."""
-    from surefoot.model.randomness import fnv1a64
-
-    return fnv1a64(name)
 
 
 @torch.no_grad()
