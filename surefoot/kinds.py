@@ -72,7 +72,7 @@ def module_name(kind: str, name: str) -> str:
 def unknown(kind: str, name: str, key: str) -> Problem:
     """Say that there is no such choice, and which one was likely meant."""
     choices = names(kind)
-    best = nearest(name, choices) or choices[:1]
+    best = nearest(name, choices) or choices[:1] or [""]
     return Problem(
         what=key,
         value=f'"{name}"',

@@ -12,14 +12,18 @@ Severity = Literal["note", "warn", "act", "refuse"]
 
 # Fields that depend on the clock or the machine: left out when two runs are compared.
 MEASURED = frozenset(
-    "t step_s data_s forward_s backward_s update_s save_stall_s eval_s tok_per_s mfu_share"
-    " gpu_mem_alloc_mib gpu_mem_alloc_gib gpu_mem_peak_mib gpu_mem_peak_gib gpu_mem_reserved_mib"
-    " gpu_mem_reserved_gib rss_mib rss_gib alloc_retries gpu_temp_c disk_free_gib"
-    " rank_age_s".split()
+    {"t", "step_s", "data_s", "forward_s", "backward_s", "update_s", "save_stall_s", "eval_s"}
+    | {"tok_per_s", "mfu_share", "alloc_retries", "gpu_temp_c", "disk_free_gib", "rank_age_s"}
+    | {
+        f"{name}_{unit}"
+        for name in ("gpu_mem_alloc", "gpu_mem_peak", "gpu_mem_reserved", "rss")
+        for unit in ("mib", "gib")
+    }
 )
 # Kinds of line, and names of events, that tell of one process and not of the training itself.
 AMBIENT = frozenset(
-    "run end saved already_saved save_failed resumed branched fallback signal accepted".split()
+    {"run", "end", "saved", "already_saved", "save_failed", "resumed", "branched", "fallback"}
+    | {"signal", "accepted"}
 )
 
 
@@ -30,7 +34,7 @@ def empty() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one optimiser step reports; a field that was not measured is None and stays unwritten."""
+    """What one optimiser step reports; what was not measured is None and stays unwritten."""
 
     step: int
     generation: int = 0
@@ -124,7 +128,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """An answer to a finding; `name` is a file of guard/remedies, and it holds from `at_step` on."""
+    """An answer to a finding; `name` is a file of guard/remedies; it holds from `at_step` on."""
 
     id: str
     name: str
@@ -211,7 +215,7 @@ def line(record: Record) -> str:
 
 
 def parse(raw: Mapping[str, Any]) -> Record | None:
-    """Read one journal row back; a kind of a later version gives None, unknown fields are let go."""
+    """Read one journal row back; a kind of a later version gives None, unknown fields go."""
     kind = KINDS.get(str(raw.get("kind")))
     if kind is None:
         return None
@@ -228,7 +232,7 @@ def parse(raw: Mapping[str, Any]) -> Record | None:
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Stream a journal's rows; a last line without its newline was never finished and is left out."""
+    """Stream a journal's rows; a last line without its newline was never finished."""
     with path.open("rb") as file:
         for text in file:
             if text.endswith(b"\n"):

@@ -1,0 +1,38 @@
+"""How events bend a plan: each is a function of the step, so that a resumed run bends the same."""
+
+from collections.abc import Sequence
+
+from surefoot.recipe.choice import Choice
+from surefoot.records import Event, Remedy
+
+Bend = Event | Remedy
+
+
+def starts(bend: Bend) -> int:
+    """Give the first step at which an event holds."""
+    return bend.at_step if isinstance(bend, Remedy) else bend.step
+
+
+def lr_factor(bends: Sequence[Bend], role: str, step: int) -> float:
+    """Multiply the scales of one role's learning rate that hold at a step."""
+    factor = 1.0
+    for bend in bends:
+        if bend.name != "lr_scale" or bend.args.get("role", role) != role:
+            continue
+        since = step - starts(bend) + 1
+        until = bend.args.get("until")
+        if since < 1 or (until is not None and step > until):
+            continue
+        ramp = max(1, int(bend.args.get("ramp", 20)))
+        # geometric, so that no single step changes the rate by more than the whole's root
+        factor *= float(bend.args["factor"]) ** min(1.0, since / ramp)
+    return factor
+
+
+def bent_options(options: Choice, knob: str, bends: Sequence[Bend], step: int) -> Choice:
+    """Replace what `knob` remedies say of a knob's schedule, in the journal's order."""
+    for bend in bends:
+        if bend.name == "knob" and bend.args.get("knob") == knob and starts(bend) <= step:
+            changed = {**options.model_dump(), **bend.args["set"]}
+            options = type(options).model_validate(changed)
+    return options

@@ -1,0 +1,51 @@
+"""From one value to another over the first steps, straight or in equal stairs.
+
+f(s) = start + (end-start) min(1, s/steps); with `round` = r, n = (end-start)/r + 1 equal stairs:
+f(s) = start + r min(n-1, floor(n s/steps)).
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from surefoot.errors import Problem
+from surefoot.plan.span import Span
+from surefoot.plan.stairs import straight_or_stairs, uneven
+from surefoot.recipe.choice import Choice
+
+
+class Options(Choice):
+    """A ramp."""
+
+    kind: str = "ramp"
+    start: float
+    end: float
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Updates of the way; left out: `share` of the run"""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the run that the way takes"""
+    round: Annotated[float, Field(ge=0)] = 0.0
+    """Height of a stair; 0 = a straight line"""
+
+    def length(self, span: Span) -> float:
+        """Count the updates of the way."""
+        return self.steps if self.steps is not None else self.share * span.steps
+
+    def at(self, update: int, span: Span) -> float:
+        """Give the value of an update, counted from 0."""
+        return straight_or_stairs(update, (self.start, self.end), self.length(span), self.round)
+
+    def bounds(self, span: Span) -> tuple[float, float]:  # noqa: ARG002 (the contract of a schedule)
+        """Give the least and the largest value of the run."""
+        return min(self.start, self.end), max(self.start, self.end)
+
+    def jump(self, span: Span) -> float:
+        """Give the largest change from one update to the next."""
+        if self.round:
+            return max(self.round, abs(self.end - self.start) / max(1.0, self.length(span) - 1))
+        return abs(self.end - self.start) / self.length(span) + 1e-12
+
+    def problems(self, key: str, span: Span) -> Iterator[Problem]:  # noqa: ARG002
+        """Say what can't be."""
+        yield from uneven(key, self.start, self.end, self.round)

@@ -1,0 +1,36 @@
+"""Writes a recipe with each default written out, as the run folder keeps it."""
+
+import hashlib
+from typing import Any
+
+import tomli_w
+
+from surefoot.plan.span import Span
+from surefoot.recipe.schema import Recipe
+
+
+def tables(recipe: Recipe) -> dict[str, Any]:
+    """Give a recipe as plain tables; what is absent (None) is left out."""
+    raw = recipe.model_dump(by_alias=True, exclude_none=True)
+    return {"schema": raw.pop("schema"), **raw}
+
+
+def text(recipe: Recipe) -> str:
+    """Write a recipe as TOML."""
+    return tomli_w.dumps(tables(recipe))
+
+
+def sha(recipe: Recipe) -> str:
+    """Hash a resolved recipe, so that a team can pin it."""
+    return hashlib.sha256(text(recipe).encode()).hexdigest()
+
+
+def resolved(recipe: Recipe, **train: Any) -> Recipe:
+    """Write out what depends on the run's length, so that a changed default changes no old run."""
+    train_section = recipe.train.model_copy(update={**train, "minutes": None})
+    span = Span(steps=train_section.steps, layers=recipe.model.layers)
+    knobs = {
+        name: options.resolved(span) if hasattr(options, "resolved") else options  # pyright: ignore
+        for name, options in recipe.knobs.items()
+    }
+    return recipe.model_copy(update={"train": train_section, "knobs": knobs})
