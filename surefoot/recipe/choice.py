@@ -6,6 +6,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SerializeAsAny,
     ValidationError,
 )
@@ -73,3 +74,8 @@ def slot(kind: str, default: str) -> Any:
     return Annotated[
         SerializeAsAny[Choice], BeforeValidator(lambda raw: options(kind, raw, default))
     ]
+
+
+def table(default: dict[str, Any]) -> Any:
+    """Make a field whose default is a table, validated as if it had been written."""
+    return Field(default=default)

@@ -23,6 +23,14 @@ WANTED = {
     "missing": "it has no default and must be given",
     "finite_number": "a finite number is needed",
 }
+NOUNS: dict[type, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a fraction",
+    dict: "a table",
+    list: "a list",
+}
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 Loc = tuple[str | int, ...]
@@ -215,7 +223,7 @@ def without(tables: dict[str, Any], places: list[Loc]) -> dict[str, Any]:
         table: Any = kept
         *path, last = [word for word in place if not union_tag(word)] or [None]
         for word in path:
-            table = table.get(word) if isinstance(table, dict) else None  # pyright: ignore
+            table = table.get(word) if isinstance(table, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         if isinstance(table, dict):
             table.pop(last, None)  # pyright: ignore[reportUnknownMemberType]
     return kept

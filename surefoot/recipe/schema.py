@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from surefoot.recipe.choice import STRICT, Choice, Section, reported, slot
+from surefoot.recipe.choice import STRICT, Choice, Section, reported, slot, table
 
 if TYPE_CHECKING:
     MixerOptions = HeadOptions = StreamOptions = Choice
@@ -19,6 +19,7 @@ else:
     TokenizerOptions = slot("tokenizers", "bpe")
 
 Role = Literal["matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar"]
+Letter = Annotated[str, Field(pattern="^[A-Za-z]$")]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,10 +46,10 @@ def with_defaults(given: Any, defaults: dict[str, dict[str, Any]]) -> Any:
     if not isinstance(given, dict):
         return given
     filled: dict[str, Any] = dict(given)  # pyright: ignore[reportUnknownArgumentType]
-    for name, table in defaults.items():
+    for name, default in defaults.items():
         own = filled.get(name, {})
-        if isinstance(own, dict) and own.get("kind", table["kind"]) == table["kind"]:  # pyright: ignore[reportUnknownMemberType]
-            filled[name] = {**table, **own}
+        if isinstance(own, dict) and own.get("kind", default["kind"]) == default["kind"]:  # pyright: ignore[reportUnknownMemberType]
+            filled[name] = {**default, **own}
     return filled
 
 
@@ -84,22 +85,22 @@ class Model(Section):
     """The feed-forward part"""
     value_embeddings: Number = 0
     """Tables of token values mixed into the attention values of the first and last layers"""
-    mixers: dict[Annotated[str, Field(pattern="^[A-Za-z]$")], MixerOptions] = Field(
-        default={"L": {"kind": "full"}}
+    mixers: dict[Annotated[str, Field(pattern="^[A-Za-z]$")], MixerOptions] = table(
+        {"L": {"kind": "full"}}
     )
     """One table a letter of the pattern"""
-    stream: StreamOptions = Field(default={})
+    stream: StreamOptions = table({})
     """How layers write into the residual stream"""
-    head: HeadOptions = Field(default={})
+    head: HeadOptions = table({})
     """What is predicted, and the loss"""
 
 
 class Data(Section):
     """What is read."""
 
-    corpus: CorpusOptions = Field(default={})
+    corpus: CorpusOptions = table({})
     """Where the text comes from"""
-    tokenizer: TokenizerOptions = Field(default={})
+    tokenizer: TokenizerOptions = table({})
     """How text becomes tokens"""
     packing: Literal["stream", "document"] = "stream"
     """Windows over the concatenation, or one document a row"""
@@ -183,7 +184,7 @@ class Guard(Section):
     """Refusals that are accepted, by id"""
     probe_every: Count = 10
     """Steps between per-layer measurements"""
-    monitors: dict[str, dict[str, Any]] = Field(default={})
+    monitors: dict[str, dict[str, Any]] = table({})
     """Options of single monitors"""
 
 
@@ -212,7 +213,7 @@ class Logs(Section):
 class Recipe(Section):
     """Everything that a person decides about a run."""
 
-    model_config = ConfigDict(**STRICT, validate_by_name=True, validate_by_alias=True)
+    model_config = STRICT | ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     version: Annotated[Literal[1], Field(alias="schema")] = 1
     """Version of the recipe format"""
@@ -220,18 +221,16 @@ class Recipe(Section):
     """What run folders are named after"""
     purpose: Literal["train", "toy", "representation"] = "train"
     """What the model is for; rules judge by it"""
-    model: Model = Field(default={})
-    optim: dict[Role, OptimiserOptions] = Field(default={})
-    knobs: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], ScheduleOptions] = Field(
-        default={}
-    )
-    data: Data = Field(default={})
-    val: Val = Field(default={})
-    train: Train = Field(default={})
-    save: Save = Field(default={})
-    guard: Guard = Field(default={})
-    limits: Limits = Field(default={})
-    logs: Logs = Field(default={})
+    model: Model = table({})
+    optim: dict[Role, OptimiserOptions] = table({})
+    knobs: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], ScheduleOptions] = table({})
+    data: Data = table({})
+    val: Val = table({})
+    train: Train = table({})
+    save: Save = table({})
+    guard: Guard = table({})
+    limits: Limits = table({})
+    logs: Logs = table({})
 
     @model_validator(mode="before")
     @classmethod
@@ -240,8 +239,8 @@ class Recipe(Section):
         if not isinstance(raw, dict):
             return raw
         given: dict[str, Any] = dict(raw)  # pyright: ignore[reportUnknownArgumentType]
-        model = given.get("model", {})
-        tied = model.get("tied", True) if isinstance(model, dict) else getattr(model, "tied", True)  # pyright: ignore[reportUnknownMemberType]
+        model: Any = given.get("model", {})
+        tied = model.get("tied", True) if isinstance(model, dict) else getattr(model, "tied", True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         roles = {role: table for role, table in OPTIM.items() if not (tied and role == "head")}
         given["optim"] = with_defaults(given.get("optim", {}), roles)
         given["knobs"] = with_defaults(given.get("knobs", {}), KNOBS)

@@ -29,8 +29,10 @@ def resolved(recipe: Recipe, **train: Any) -> Recipe:
     """Write out what depends on the run's length, so that a changed default changes no old run."""
     train_section = recipe.train.model_copy(update={**train, "minutes": None})
     span = Span(steps=train_section.steps, layers=recipe.model.layers)
-    knobs = {
-        name: options.resolved(span) if hasattr(options, "resolved") else options  # pyright: ignore
-        for name, options in recipe.knobs.items()
-    }
+    knobs = {name: written_out(options, span) for name, options in recipe.knobs.items()}
     return recipe.model_copy(update={"train": train_section, "knobs": knobs})
+
+
+def written_out(options: Any, span: Span) -> Any:
+    """Fill in a schedule's defaults that depend on the run's length."""
+    return options.resolved(span) if hasattr(options, "resolved") else options
