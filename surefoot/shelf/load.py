@@ -1,0 +1,159 @@
+"""Loading a checkpoint: hashed right before, or refused; the one before it if it is damaged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from surefoot.errors import Problem, ShelfError
+from surefoot.shelf import tensors
+from surefoot.shelf.checkpoint import (
+    Checkpoint,
+    Lineage,
+    at,
+    candidates,
+    manifest,
+    stamps,
+    verify,
+)
+from surefoot.shelf.disk import Disk
+from surefoot.shelf.format import (
+    MODEL,
+    OPTIM,
+    RECIPE,
+    STATE,
+    TOKENIZER,
+    Damage,
+    name,
+    parse_json,
+    parse_name,
+    read_limited,
+)
+from surefoot.shelf.save import Content, set_aside
+
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A checkpoint that could not be used, why, and what it is called now."""
+
+    checkpoint: Checkpoint
+    damage: Damage
+    kept_as: str = ""
+
+    def __str__(self) -> str:
+        if self.damage.uncommitted:
+            return f"{self.checkpoint.name}: not committed"
+        return f"{self.checkpoint.name} is damaged ({self.damage})"
+
+
+def load(where: Path | Checkpoint) -> Content:
+    """Load one checkpoint, or a run's newest; damage is an error here, never a fallback."""
+    if isinstance(where, Path) and parse_name(where.name) is None:
+        return newest(where)[0]
+    checkpoint = at(where) if isinstance(where, Path) else where
+    try:
+        return read(checkpoint)
+    except Damage as damage:
+        raise damaged(checkpoint, damage) from None
+
+
+def damaged(checkpoint: Checkpoint, damage: Damage) -> ShelfError:
+    """Say that the checkpoint that was asked for can't be used."""
+    there = checkpoint.path.exists()
+    return ShelfError(
+        Problem(
+            checkpoint.name,
+            "",
+            f"it is damaged ({damage})" if there else "there is no such checkpoint",
+            "Leave --from out: the newest checkpoint that is whole is used",
+        )
+    )
+
+
+def newest(
+    run: Path, lineage: Lineage | None = None, disk: Disk | None = None
+) -> tuple[Content, list[Skipped]]:
+    """Load the newest whole checkpoint, and name those that were skipped.
+
+    With a disk, as the run's owner has one, damaged folders are renamed to corrupt-.
+    """
+    skipped: list[Skipped] = []
+    for checkpoint in candidates(run, lineage):
+        try:
+            content = read(checkpoint)
+        except Damage as damage:
+            # a half copied folder may still be growing: it is let be
+            rename = disk is not None and not damage.uncommitted
+            kept = set_aside(checkpoint, disk) if rename else ""
+            skipped.append(Skipped(checkpoint, damage, kept))
+        else:
+            return content, skipped
+    raise none_whole(run, skipped)
+
+
+def none_whole(run: Path, skipped: list[Skipped]) -> ShelfError:
+    """Say that there is nothing to go on from, with the list of what was found."""
+    if not skipped:
+        return ShelfError(
+            Problem(
+                run.name,
+                "",
+                "there is no checkpoint in it",
+                "Write the folder of a run that has saved, or train without --resume",
+            )
+        )
+    return ShelfError(
+        *(
+            Problem(
+                one.checkpoint.name,
+                "",
+                "not committed" if one.damage.uncommitted else f"it is damaged ({one.damage})",
+                "Copy it again from where it was whole, or train into another folder",
+            )
+            for one in skipped
+        )
+    )
+
+
+def fallback(skipped: list[Skipped], used: Content) -> str:
+    """Say aloud that an older checkpoint is used, and what that costs."""
+    steps = skipped[0].checkpoint.step - used.step
+    kept = "".join(f" The damaged folder is kept as {s.kept_as}." for s in skipped if s.kept_as)
+    return (
+        f"{'; '.join(map(str, skipped))}. Going on from {name(used.generation, used.step)}: "
+        f"{steps} steps will be trained again, exactly as before.{kept}"
+    )
+
+
+def read(checkpoint: Checkpoint) -> Content:
+    """Verify a checkpoint and read it; Damage if the two do not see the same files."""
+    for _ in range(TRIES):
+        if damage := verify(checkpoint):
+            raise damage[0]
+        before = stamps(checkpoint)
+        content = unpacked(checkpoint)
+        if stamps(checkpoint) == before:
+            return content
+    raise Damage(STATE, "its files change while they are read")
+
+
+def unpacked(checkpoint: Checkpoint) -> Content:
+    """Read the files of a checkpoint whose hashes are right."""
+    folder = checkpoint.path
+    state = parse_json(STATE, read_limited(folder / STATE))
+    stored, tied = tensors.read(folder / MODEL), state.get("tied", {})
+    if not isinstance(tied, dict) or not all(
+        isinstance(owner, str) and owner in stored and alias not in stored
+        for alias, owner in tied.items()
+    ):
+        raise Damage(STATE, "tied names a tensor that is not there")
+    return Content(
+        step=checkpoint.step,
+        generation=checkpoint.generation,
+        model=tensors.retied(stored, tied),
+        optim=tensors.read(folder / OPTIM),
+        state=state,
+        recipe=read_limited(folder / RECIPE).decode(),
+        tokenizer=read_limited(folder / TOKENIZER),
+        how=manifest(checkpoint).how,
+    )

@@ -1,0 +1,194 @@
+"""Saving a checkpoint: all of it durable before its name, its name before its deletions."""
+
+import errno
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from surefoot.errors import Problem, SurefootError
+from surefoot.shelf import tensors
+from surefoot.shelf.checkpoint import Checkpoint, manifest, verify
+from surefoot.shelf.disk import TMP, Disk
+from surefoot.shelf.format import (
+    COMMIT,
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    OPTIM,
+    PARTS,
+    RECIPE,
+    STATE,
+    TOKENIZER,
+    Damage,
+    Manifest,
+    canonical,
+    commit_line,
+    digest,
+)
+from surefoot.shelf.journal import Journal, Offset
+from surefoot.shelf.rotation import discard
+
+RESERVE = 16 << 20  # so that journal, status and a message can still be written
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a checkpoint holds: the state after one update and before the next, all parts of it."""
+
+    step: int
+    generation: int
+    model: Mapping[str, Tensor]
+    optim: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+    recipe: str
+    tokenizer: bytes
+    how: Mapping[str, Any] = field(default_factory=dict)  # of a loaded one: how it was made
+
+    def snapshot(self) -> "Content":
+        """Copy the tensors, so that training can go on while this is written."""
+        model, optim = tensors.copied(self.model), tensors.copied(self.optim)
+        return replace(self, model=model, optim=optim)
+
+    def nbytes(self) -> int:
+        """Count the bytes of the tensors, each tied one once."""
+        return tensors.nbytes(self.model) + tensors.nbytes(self.optim)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that is durable and was read back."""
+
+    checkpoint: Checkpoint
+    bytes: int
+    write_s: float = 0.0
+    verify_s: float = 0.0
+    already: bool = False  # it was there, whole, before
+    notes: tuple[str, ...] = ()  # what went wrong without harm
+
+
+class SaveFailed(SurefootError):
+    """A save that came to nothing; the training goes on, and the next save may work."""
+
+    exit = 1
+
+    def __init__(self, step: str, error: OSError | Damage, needed: int, free: int) -> None:
+        self.needed, self.free = needed, free
+        self.errno = error.errno if isinstance(error, OSError) else None
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        room = f"needs {needed / GIB:.1f} GiB, {free / GIB:.1f} free"
+        super().__init__(
+            Problem(
+                f"save of {step}",
+                "",
+                f"save failed: {why}; {room}",
+                "Make room on that disk, or write save.keep=1",
+            )
+        )
+
+
+def save(
+    run: Path,
+    content: Content,
+    disk: Disk,
+    how: Mapping[str, Any],
+    journal: Journal | None = None,
+    fence: Callable[[], None] | None = None,
+) -> Saved:
+    """Write a checkpoint, and return when it is durable and read back; SaveFailed if that fails."""
+    checkpoint = Checkpoint(content.generation, content.step, run)
+    tmp = run / f"{TMP}{checkpoint.name}-{secrets.token_hex(4)}"
+    needed = content.nbytes() * 11 // 10 + RESERVE
+    free = 0
+    try:
+        free = disk.free_bytes(run)
+        if free < needed:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if fence is not None:
+            fence()
+        if journal is not None:
+            journal.sync()  # the checkpoint must not remember more than the journal holds
+        started = time.monotonic()
+        told = write(tmp, content, disk, how)
+        already, notes = put(tmp, checkpoint, told, disk, journal)
+        written = time.monotonic()
+        check(checkpoint)
+    except (OSError, Damage) as error:
+        disk.remove(tmp)
+        raise SaveFailed(checkpoint.name, error, needed, free) from None
+    size = sum(part for part, _ in told.files.values())
+    verified = time.monotonic() - written
+    return Saved(checkpoint, size, written - started, verified, already, notes)
+
+
+def write(tmp: Path, content: Content, disk: Disk, how: Mapping[str, Any]) -> Manifest:
+    """Write all files into a folder that nobody reads yet, COMMIT last, each durable."""
+    model, tied = tensors.untied(content.model)
+    optim, tied_optim = tensors.untied(content.optim)
+    assert not tied_optim, f"two slots share their memory: {tied_optim}"
+    own = {"format": FORMAT, "step": content.step, "generation": content.generation, "tied": tied}
+    disk.mkdir(tmp)
+    tensors.write(tmp / MODEL, model, disk)
+    tensors.write(tmp / OPTIM, optim, disk)
+    disk.write_file(tmp / STATE, canonical({**content.state, **own}))
+    disk.write_file(tmp / RECIPE, content.recipe.encode())
+    disk.write_file(tmp / TOKENIZER, content.tokenizer)
+    files = {part: digest(tmp / part) for part in PARTS}
+    told = Manifest(content.step, content.generation, files, how)
+    disk.write_file(tmp / MANIFEST, told.to_bytes())
+    disk.write_file(tmp / COMMIT, commit_line(told.to_bytes()))
+    disk.fsync_folder(tmp)
+    return told
+
+
+def put(
+    tmp: Path, checkpoint: Checkpoint, told: Manifest, disk: Disk, journal: Journal | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Give the folder its name, and make the name durable: from here on the checkpoint is there."""
+    notes: tuple[str, ...] = ()
+    already = False
+    if checkpoint.path.is_symlink() or checkpoint.path.exists():
+        damage = verify(checkpoint)
+        already = not damage and same(checkpoint, told, journal)
+        if already:
+            disk.remove(tmp)
+        elif damage:
+            kept = set_aside(checkpoint, disk)
+            notes = (f"{checkpoint.name} was damaged ({damage[0]}) and is kept as {kept}",)
+        else:
+            discard(checkpoint.run, checkpoint.name, disk)
+            notes = (f"{checkpoint.name} was of an earlier course of this run and is replaced",)
+    if not already:
+        disk.rename(tmp, checkpoint.path)
+    disk.fsync_folder(checkpoint.run)
+    return already, notes
+
+
+def same(checkpoint: Checkpoint, told: Manifest, journal: Journal | None) -> bool:
+    """Say whether a checkpoint that is there already is as good: equal bytes, of this journal."""
+    there = manifest(checkpoint)
+    if there.files != told.files:
+        return False
+    offset = Offset.read(there.how.get("journal") or {})
+    return journal is None or offset is None or journal.holds(offset)
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Read back and hash what was written; a bad one is named so, and never loaded."""
+    if damage := verify(checkpoint):
+        raise damage[0]
+
+
+def set_aside(checkpoint: Checkpoint, disk: Disk) -> str:
+    """Rename a damaged checkpoint so that it is kept, and never loaded or rotated."""
+    number = 1
+    while (kept := checkpoint.run / f"corrupt-{checkpoint.name}-{number}").exists():
+        number += 1
+    disk.rename(checkpoint.path, kept)
+    disk.fsync_folder(checkpoint.run)
+    return kept.name
