@@ -1,0 +1,75 @@
+"""What a model costs, by arithmetic alone: parameters, work, activations, state of decoding."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from surefoot import kinds
+from surefoot.model import ffn
+from surefoot.model.model import letters
+from surefoot.recipe.facts import Facts, Shape
+
+BACKWARD = 3.0  # a training step's work over that of its forward pass
+
+
+def shape_of(
+    recipe: Any, vocab: int, seq_len: int, reach: Mapping[str, float] | None = None
+) -> Shape:
+    """Give the sizes that a recipe's parts are built from; vocab is the tokenizer's."""
+    return Shape(
+        dim=recipe.dim,
+        layers=recipe.layers,
+        heads=recipe.heads,
+        kv_heads=recipe.kv_heads or recipe.heads,
+        vocab=recipe.vocab or -(-vocab // 64) * 64,
+        seq_len=seq_len,
+        reach=reach or {},
+        value_embeddings=recipe.value_embeddings,
+        attention=recipe.attention,
+    )
+
+
+def layer_facts(recipe: Any, shape: Shape) -> list[Facts]:
+    """Give what each layer's mixer costs, from the bottom up."""
+    told = {
+        letter: kinds.find("mixers", options.kind).facts(shape, options)
+        for letter, options in recipe.mixers.items()
+        if letter in recipe.pattern
+    }
+    return [told[letter] for letter in letters(recipe)]
+
+
+def parts(recipe: Any, shape: Shape) -> list[Facts]:
+    """Give the facts of every part of the model that its choices tell of."""
+    joint = kinds.find("streams", recipe.stream.kind).facts(shape, recipe.stream)
+    norm = Facts({"scalar": shape.dim}, flops=4.0 * shape.dim, activations=float(shape.dim))
+    layer = [ffn.facts(shape, recipe.ffn), joint, joint, norm, norm]
+    head = kinds.find("heads", recipe.head.kind).facts(shape, recipe.head, recipe.tied)
+    return [*layer_facts(recipe, shape), *layer * shape.layers, head]
+
+
+def forecast_parameters(recipe: Any, shape: Shape) -> dict[str, int]:
+    """Count the parameters of each role, as the built model has them."""
+    width = shape.kv_heads * shape.head_dim
+    total = Counter(
+        embedding=shape.vocab * shape.dim,
+        value_embedding=shape.value_embeddings * shape.vocab * width,
+    )
+    for part in parts(recipe, shape):
+        total.update(part.parameters)
+    return {role: count for role, count in total.items() if count}
+
+
+def flops_per_token(recipe: Any, shape: Shape) -> float:
+    """Count the work of training on one token, forward and backward."""
+    return BACKWARD * sum(part.flops for part in parts(recipe, shape))
+
+
+def activation_elements(recipe: Any, shape: Shape) -> float:
+    """Count the elements kept for the backward pass, per token."""
+    return sum(part.activations for part in parts(recipe, shape))
+
+
+def layer_state(recipe: Any, shape: Shape) -> list[float]:
+    """Count each layer's elements of decoding state, per row at seq_len."""
+    return [told.state for told in layer_facts(recipe, shape)]
