@@ -1,0 +1,77 @@
+"""Validates a run and writes samples, on the steps that the recipe names."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from surefoot.evaluate.generate import generate
+from surefoot.evaluate.validation import validate
+from surefoot.recipe.schema import Recipe
+from surefoot.records import Eval
+
+if TYPE_CHECKING:
+    from surefoot.run.run import Run
+
+SAMPLE_TOKENS = 48
+
+
+class Judge:
+    """Measures the model on text that it is not trained on."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.samples: list[dict[str, Any]] = []  # of the last validation
+
+    def due(self, step: int) -> bool:
+        """Say whether a step is followed by a validation."""
+        every = self.recipe.val.every
+        return every > 0 and step % every == 0
+
+    def judge(self, run: "Run", full: bool) -> Eval:
+        """Validate, and write the same beginnings on as last time."""
+        begin = time.monotonic()
+        knobs = run.plan.at(run.progress.step).values
+        batches = 0 if full else self.recipe.val.batches
+        val_ce, val_bpb, val_tokens = validate(
+            run.learner.model, run.dataset, knobs, run.learner.device, batches
+        )
+        best_ce = run.progress.best_ce
+        self.samples = self.written(run, knobs)
+        return Eval(
+            step=run.progress.step,
+            generation=run.progress.generation,
+            val_ce=val_ce,
+            val_bpb=val_bpb,
+            val_tokens=val_tokens,
+            best=val_ce == val_ce and (best_ce is None or val_ce < best_ce),
+            eval_s=round(time.monotonic() - begin, 3),
+        )
+
+    def written(self, run: "Run", knobs: Any) -> list[dict[str, Any]]:
+        """Write each prompt on, greedily and sampled."""
+        found: list[dict[str, Any]] = []
+        for prompt in self.recipe.val.prompts:
+            for temperature in (0.0, 0.8):
+                ids = generate(
+                    run.learner.model,
+                    run.dataset.tokenizer,
+                    run.dataset.tokenizer.encode(prompt),
+                    SAMPLE_TOKENS,
+                    knobs,
+                    temperature=temperature,
+                    top_p=0.95,
+                    greedy=temperature == 0.0,
+                    seed=self.recipe.train.seed,
+                )
+                found.append(
+                    {
+                        "step": run.progress.step,
+                        "generation": run.progress.generation,
+                        "prompt": prompt,
+                        "text": run.dataset.tokenizer.decode(ids),
+                        "tokens": len(ids),
+                        "temperature": temperature,
+                        "top_p": 0.95,
+                        "seed": self.recipe.train.seed,
+                    }
+                )
+        return found

@@ -1,0 +1,199 @@
+"""A Run: a folder, what is in it, and everything that the loop asks of it."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from surefoot.data.ahead import Ahead
+from surefoot.data.batch import Batch
+from surefoot.data.dataset import Dataset
+from surefoot.errors import SurefootError
+from surefoot.guard.monitor import Watch
+from surefoot.learn.learner import Learner
+from surefoot.plan.plan import Plan
+from surefoot.recipe.schema import Recipe
+from surefoot.records import End, Event, Finding, Record, Remedy, Step
+from surefoot.run.judging import Judge
+from surefoot.run.memory import disk_free_gib, rss_mib
+from surefoot.run.progress import Progress
+from surefoot.run.saving import Saver
+from surefoot.run.signals import Signals
+from surefoot.shelf.journal import Journal
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run's process ended."""
+
+    state: str  # finished, stopped, failed
+    exit: int
+    reason: str
+    step: int
+    folder: Path
+
+
+@dataclass(slots=True)
+class Run:
+    """One training run, open for writing."""
+
+    folder: Path
+    recipe: Recipe
+    dataset: Dataset
+    learner: Learner
+    journal: Journal
+    plan: Plan
+    watch: Watch
+    progress: Progress
+    saver: Saver
+    judge: Judge
+    signals: Signals
+    ahead: Ahead
+    stop_reason: str = ""
+    stop_exit: int = 0
+    began: float = 0.0  # monotonic
+    data_s: float = 0.0
+    step_began: float = 0.0
+    stall_s: float = 0.0
+
+    @property
+    def events(self) -> list[Event | Remedy]:
+        """Give what has bent the plan so far."""
+        return self.progress.bends
+
+    def remaining(self) -> Iterator[int]:
+        """Give the steps that are still to be done."""
+        self.began = self.step_began = time.monotonic()
+        while self.progress.step < self.recipe.train.steps:
+            yield self.progress.step + 1
+
+    def batch(self, step: int) -> Batch:
+        """Give a step's batch, drawn ahead."""
+        begin = time.monotonic()
+        batch = self.ahead.get(step)
+        self.data_s = time.monotonic() - begin
+        return batch
+
+    def probes(self, step: int) -> bool:
+        """Say whether a step takes the measurements that cost."""
+        return step % self.recipe.guard.probe_every == 0 or step == 1
+
+    def write(self, report: Step) -> Step:
+        """Add what only the run knows to a step's report, and journal it."""
+        now = time.monotonic()
+        seconds = now - self.step_began
+        self.step_began = now
+        seen = self.recipe.train.seq_len * self.recipe.train.batch * self.recipe.train.accumulate
+        full = replace(
+            report,
+            step=self.progress.step + 1,
+            generation=self.progress.generation,
+            tokens=self.progress.tokens + seen,
+            step_s=round(seconds, 6),
+            data_s=round(self.data_s, 6),
+            save_stall_s=round(self.stall_s, 6) if self.stall_s else None,
+            tok_per_s=round(seen / seconds, 1),
+            rss_mib=rss_mib(),
+            disk_free_gib=disk_free_gib(self.folder) if self.probes(report.step) else None,
+        )
+        self.stall_s = 0.0
+        return self.told(full)
+
+    def told(self, record: Record) -> Record:
+        """Journal a record and follow it."""
+        stamped = self.journal.write(record)
+        self.progress.follow(stamped)
+        return stamped
+
+    def obey(self, finding: Finding, remedy: Remedy | None) -> None:
+        """Journal a finding and apply its remedy, which the plan then replays for ever."""
+        self.told(finding)
+        if remedy is None:
+            return
+        self.told(remedy)
+        if remedy.name == "stop":
+            self.ask_to_stop(str(remedy.args["reason"]), 4)
+        self.plan = Plan(self.recipe, self.events)
+
+    def keep_if_due(self, step: int) -> None:
+        """Validate and save where a step asks for it."""
+        begin = time.monotonic()
+        last = step == self.recipe.train.steps
+        evaluated = None
+        if last or self.judge.due(step):
+            evaluated = self.judge.judge(self, full=last)
+            self.told(evaluated)
+            for finding in self.watch.observe(evaluated):
+                self.told(finding)
+        if reason := self.saver.due(step, improved=bool(evaluated and evaluated.best)):
+            self.saver.save(self, reason)
+        spent = time.monotonic() - begin
+        if spent > 1e-4:  # the next step's clock starts after saves and validations
+            self.step_began += spent
+            self.stall_s = self.saver.stalled()
+
+    def ask_to_stop(self, reason: str, code: int) -> None:
+        """Leave after this step, for a reason that is written down."""
+        if not self.stop_reason:
+            self.stop_reason, self.stop_exit = reason, code
+
+    @property
+    def stop_requested(self) -> bool:
+        """Say whether a signal, a person or the guard asked for a stop."""
+        if self.signals.caught is not None:
+            self.ask_to_stop(f"signal {self.signals.caught.name}", self.signals.exit)
+        elif (self.folder / "stop").exists():
+            said = (self.folder / "stop").read_text(encoding="utf-8", errors="replace").strip()
+            self.ask_to_stop(f"surefoot stop{': ' + said if said else ''}", 75)
+        return bool(self.stop_reason)
+
+    def saved_and_stopped(self) -> Outcome:
+        """Save the state after the last step and leave."""
+        if self.progress.step < self.recipe.train.steps or self.stop_exit == 4:
+            self.saver.save(self, "signal")
+            return self.ended("stopped", self.stop_exit, self.stop_reason)
+        return self.finished()
+
+    def finished(self) -> Outcome:
+        """Point `final` at the last checkpoint; a run that ended in NaN does not finish."""
+        evaluated, last = self.progress.last_eval, self.progress.last
+        sound = (
+            last is not None
+            and not last.skipped
+            and evaluated is not None
+            and abs(evaluated.val_ce) < float("inf")
+        )
+        if not sound:
+            reason = "the run ended with numbers that are not finite; `best` is the last good one"
+            return self.ended("failed", 1, reason)
+        self.saver.finish(self)
+        return self.ended("finished", 0, "")
+
+    def ended(self, state: str, code: int, reason: str) -> Outcome:
+        """Write the end down."""
+        if self.saver.failure is not None and code in (0, 75, 130):
+            state, code, reason = "failed", 1, str(self.saver.failure)
+        best = {"step": self.progress.best_step, "ce": self.progress.best_ce}
+        self.told(
+            End(
+                step=self.progress.step,
+                generation=self.progress.generation,
+                state=state,
+                exit=code,
+                reason=reason,
+                best=best if self.progress.best_ce is not None else {},
+                hours=round((time.monotonic() - self.began) / 3600, 4) if self.began else 0.0,
+            )
+        )
+        return Outcome(state, code, reason, self.progress.step, self.folder)
+
+    def close(self) -> None:
+        """Let go of threads and files."""
+        self.ahead.close()
+        self.journal.close()
+
+
+class NotSaved(SurefootError):
+    """Three saves in a row failed; the last good one stands."""

@@ -1,0 +1,117 @@
+"""Decides when a run is saved and what a checkpoint of it holds."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from surefoot.errors import Problem, SurefootError
+from surefoot.recipe import write
+from surefoot.recipe.schema import Recipe
+from surefoot.records import Event
+from surefoot.shelf.save import Content, SaveFailed
+from surefoot.shelf.shelf import Shelf
+
+if TYPE_CHECKING:
+    from surefoot.run.run import Run
+
+PATIENCE = 3  # failed saves in a row before the run stops
+
+
+class Saver:
+    """Puts a run on the shelf."""
+
+    def __init__(self, recipe: Recipe, shelf: Shelf, pre_decay: int | None) -> None:
+        self.recipe, self.shelf, self.pre_decay = recipe, shelf, pre_decay
+        self.failed = 0
+        self.failure: SurefootError | None = None
+        self.stall = 0.0
+        self.saved_step = -1
+
+    def due(self, step: int, improved: bool) -> str:
+        """Name the reason to save after a step, or give nothing."""
+        every = self.recipe.save.every
+        if step == self.recipe.train.steps:
+            return "final"
+        if step == self.pre_decay:
+            return "pre_decay"
+        if step in self.recipe.save.milestones or (every and step % every == 0) or self.failed:
+            return "regular"
+        return "best" if improved else ""
+
+    def content(self, run: "Run") -> Content:
+        """Gather all that the training depends on after this step."""
+        return Content(
+            step=run.progress.step,
+            generation=run.progress.generation,
+            model=run.learner.model.state_dict(),
+            optim=run.learner.slots(),
+            state={
+                **run.progress.state(),
+                "seed": self.recipe.train.seed,
+                "data": {
+                    "fingerprint": run.dataset.fingerprint,
+                    "position": run.progress.step * self.rows(),
+                },
+                "batch": {"rows": self.recipe.train.batch, "micro": self.recipe.train.accumulate},
+                "monitors": run.watch.state(),
+            },
+            recipe=write.text(self.recipe),
+            tokenizer=run.dataset.tokenizer.save(),
+        )
+
+    def rows(self) -> int:
+        """Count the rows of a step."""
+        return self.recipe.train.batch * self.recipe.train.accumulate
+
+    def save(self, run: "Run", reason: str) -> None:
+        """Save; a failure is told and tried again after the next step, three end the run."""
+        if run.progress.step == self.saved_step:
+            return
+        begin = time.monotonic()
+        try:
+            saved = self.shelf.save(self.content(run), reason, run.journal)
+        except SaveFailed as error:
+            self.refused(run, error)
+            return
+        self.failed, self.saved_step = 0, run.progress.step
+        self.stall = time.monotonic() - begin
+        best = run.progress.best_step == run.progress.step
+        for name, due in (("best", best), ("pre-decay", reason == "pre_decay")):
+            if due:
+                self.shelf.point(name, saved.checkpoint)
+        self.tell(run, "saved", {"bytes": saved.bytes, "reason": reason})
+
+    def refused(self, run: "Run", error: SaveFailed) -> None:
+        """Count a failed save, and stop the run at the third."""
+        self.failed += 1
+        gib = 2**30
+        numbers = {"needed_gib": round(error.needed / gib, 3), "free_gib": round(error.free / gib, 3)}
+        self.tell(run, "save_failed", {"why": str(error), "errno": error.errno, **numbers})
+        last = run.progress.step == self.recipe.train.steps
+        if self.failed >= PATIENCE or last or run.stop_requested:
+            self.failure = SurefootError(
+                Problem(
+                    f"save of step {run.progress.step}",
+                    "",
+                    f"{self.failed} save(s) failed, the last: {error}",
+                    "Make room and resume: the last good checkpoint stands",
+                )
+            )
+            run.ask_to_stop(str(self.failure), 1)
+
+    def finish(self, run: "Run") -> None:
+        """Point `final` at the checkpoint of the last step."""
+        newest = self.shelf.checkpoints()[0]
+        self.shelf.point("final", newest)
+
+    def stalled(self) -> float:
+        """Give the seconds that the last save took from the loop, once."""
+        stall, self.stall = self.stall, 0.0
+        return stall
+
+    def tell(self, run: "Run", name: str, args: dict[str, Any]) -> None:
+        """Journal what happened to a save."""
+        run.told(
+            Event(
+                name=name, step=run.progress.step, generation=run.progress.generation, args=args
+            )
+        )

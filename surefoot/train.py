@@ -1,0 +1,19 @@
+"""The loop: one way round, no side doors."""
+
+from surefoot.guard import playbook
+from surefoot.learn.advance import advance
+from surefoot.run.run import Outcome, Run
+
+
+def train(run: Run) -> Outcome:
+    """Train a run to its end, or until somebody or something stops it."""
+    for step in run.remaining():  # goes back by itself after a rewind
+        knobs = run.plan.at(step)
+        report = advance(run.learner, run.batch(step), knobs, probe=run.probes(step))
+        report = run.write(report)
+        for finding in run.watch.observe(report):
+            run.obey(finding, playbook.answer(finding, run.recipe.guard.mode))
+        run.keep_if_due(step)
+        if run.stop_requested:
+            return run.saved_and_stopped()
+    return run.finished()
