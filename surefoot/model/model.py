@@ -19,6 +19,8 @@ from surefoot.recipe.facts import Shape
 class Table(nn.Module):
     """A vector for each token of the vocabulary."""
 
+    weight: Tensor
+
     def __init__(self, vocab: int, width: int, declared: Declared) -> None:
         super().__init__()
         parameter(self, "weight", (vocab, width), declared)
@@ -29,6 +31,10 @@ class Table(nn.Module):
 
 class Layer(nn.Module):
     """One layer: a mixer over tokens, then a feed-forward part, each behind a norm."""
+
+    mixer: Any
+    stream_mixer: Any
+    stream_ffn: Any
 
     def __init__(self, recipe: Any, shape: Shape, layer: int) -> None:
         super().__init__()
@@ -58,6 +64,10 @@ class Layer(nn.Module):
 
 class Model(nn.Module):
     """A language model as a recipe describes it."""
+
+    embedding: Table
+    layers: Any  # a ModuleList of Layer, whose elements would be Modules to a type checker
+    head: Any
 
     def __init__(self, recipe: Any, shape: Shape, checkpointing: bool = False) -> None:
         super().__init__()

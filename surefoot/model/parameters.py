@@ -82,6 +82,8 @@ def draw(tensor: Tensor, declared: Declared, seed: int) -> None:
 class Linear(nn.Module):
     """A linear map between two hidden spaces, without bias; role matrix."""
 
+    weight: Tensor
+
     def __init__(self, inputs: int, outputs: int, *, zero: bool = False, std: float = 0.0) -> None:
         super().__init__()
         spread = 0.0 if zero else (std or 1 / math.sqrt(inputs))
@@ -93,6 +95,8 @@ class Linear(nn.Module):
 
 class Norm(nn.Module):
     """Root-mean-square norm with a learned gain; always computed in fp32."""
+
+    weight: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()

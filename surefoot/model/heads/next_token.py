@@ -4,7 +4,7 @@ logits = cap( W rms(x) ), W: [vocab, dim], the embedding itself if tied;
 loss = (1-e) ce + e mean_v(-log p_v) + z lse^2, the mean over valid targets.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -39,13 +39,15 @@ class Options(Choice):
 class Head(nn.Module):
     """What becomes of the top of the stream: logits, and a loss."""
 
+    weight: Tensor
+
     def __init__(self, shape: Shape, options: Options, weight_owner: nn.Module | None) -> None:
         super().__init__()
         self.options = options
         self.norm = Norm(shape.dim)
         # A tuple hides the embedding from nn.Module: the tied weight stays one parameter, with one
         # name, also when it moves from the meta device.
-        self.tied_to = () if weight_owner is None else (weight_owner,)
+        self.tied_to: tuple[Any, ...] = () if weight_owner is None else (weight_owner,)
         if weight_owner is None:
             # Zero: ce starts at exactly ln V, and no random direction has to be unlearnt first.
             parameter(self, "weight", (shape.vocab, shape.dim), Declared("head"))

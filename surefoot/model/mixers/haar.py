@@ -48,6 +48,7 @@ class Mixer(nn.Module):
     """Mixes tokens by averages of growing length."""
 
     causal = True
+    gains: Tensor
 
     def __init__(self, shape: Shape, options: Options, layer: int) -> None:
         super().__init__()
