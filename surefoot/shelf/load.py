@@ -27,6 +27,8 @@ from surefoot.shelf.format import (
     parse_name,
     read_limited,
 )
+from surefoot.shelf.journal import Offset
+from surefoot.shelf.pointers import Pointer, target
 from surefoot.shelf.save import Content, set_aside
 
 TRIES = 2
@@ -83,12 +85,39 @@ def newest(
             content = read(checkpoint)
         except Damage as damage:
             # a half copied folder may still be growing: it is let be
-            rename = disk is not None and not damage.uncommitted
-            kept = set_aside(checkpoint, disk) if rename else ""
+            kept = renamed(checkpoint, disk) if disk and not damage.uncommitted else ""
             skipped.append(Skipped(checkpoint, damage, kept))
         else:
             return content, skipped
     raise none_whole(run, skipped)
+
+
+def renamed(checkpoint: Checkpoint, disk: Disk) -> str:
+    """Set a damaged checkpoint aside; on a disk that lets nothing be renamed it stays, unused."""
+    try:
+        return set_aside(checkpoint, disk)
+    except OSError:
+        return ""
+
+
+def find(run: Path, which: Pointer | int) -> Checkpoint:
+    """Find the checkpoint that a pointer names, or the newest generation's of a step."""
+    there = candidates(run)
+    if isinstance(which, int):
+        found = next((one for one in there if one.step == which), None)
+    else:
+        found = target(run, which) or (there[0] if there and which == "latest" else None)
+    if found is not None:
+        return found
+    steps = ", ".join(str(one.step) for one in reversed(there))
+    raise ShelfError(
+        Problem(
+            f"{run.name}: {which}",
+            "",
+            "there is no such checkpoint",
+            f"Choose one of the steps {steps}" if steps else "Nothing was saved in this run yet",
+        )
+    )
 
 
 def none_whole(run: Path, skipped: list[Skipped]) -> ShelfError:
@@ -139,7 +168,7 @@ def read(checkpoint: Checkpoint) -> Content:
 
 def unpacked(checkpoint: Checkpoint) -> Content:
     """Read the files of a checkpoint whose hashes are right."""
-    folder = checkpoint.path
+    folder, how = checkpoint.path, manifest(checkpoint).how
     state = parse_json(STATE, read_limited(folder / STATE))
     stored, tied = tensors.read(folder / MODEL), state.get("tied", {})
     if not isinstance(tied, dict) or not all(
@@ -155,5 +184,6 @@ def unpacked(checkpoint: Checkpoint) -> Content:
         state=state,
         recipe=read_limited(folder / RECIPE).decode(),
         tokenizer=read_limited(folder / TOKENIZER),
-        how=manifest(checkpoint).how,
+        journal=Offset.read(how["journal"]) if isinstance(how.get("journal"), dict) else None,
+        how=how,
     )

@@ -48,6 +48,7 @@ class Content:
     state: Mapping[str, Any]
     recipe: str
     tokenizer: bytes
+    journal: Offset | None = None  # the place that belongs to it; None: the end, when it is saved
     how: Mapping[str, Any] = field(default_factory=dict)  # of a loaded one: how it was made
 
     def snapshot(self) -> "Content":
@@ -69,7 +70,14 @@ class Saved:
     write_s: float = 0.0
     verify_s: float = 0.0
     already: bool = False  # it was there, whole, before
+    bad: str = ""  # what was wrong with a first attempt that was read back and not right
+    snapshot_s: float = 0.0
     notes: tuple[str, ...] = ()  # what went wrong without harm
+
+    def row(self) -> dict[str, Any]:
+        """Give what the journal tells of it."""
+        times = {"snapshot_s": self.snapshot_s, "write_s": self.write_s, "verify_s": self.verify_s}
+        return {"bytes": self.bytes, **{key: round(value, 4) for key, value in times.items()}}
 
 
 class SaveFailed(SurefootError):
@@ -80,8 +88,8 @@ class SaveFailed(SurefootError):
     def __init__(self, step: str, error: OSError | Damage, needed: int, free: int) -> None:
         self.needed, self.free = needed, free
         self.errno = error.errno if isinstance(error, OSError) else None
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        room = f"needs {needed / GIB:.1f} GiB, {free / GIB:.1f} free"
+        why = getattr(error, "strerror", None) or str(error)
+        room = f"needs {needed / GIB:.1f} GiB, {free / GIB:.1f} free; training goes on"
         super().__init__(
             Problem(
                 f"save of {step}",
@@ -90,6 +98,11 @@ class SaveFailed(SurefootError):
                 "Make room on that disk, or write save.keep=1",
             )
         )
+
+    def row(self) -> dict[str, Any]:
+        """Give what the journal tells of it."""
+        needed, free = round(self.needed / GIB, 3), round(self.free / GIB, 3)
+        return {"errno": self.errno, "needed_gib": needed, "free_gib": free}
 
 
 def save(
@@ -102,7 +115,6 @@ def save(
 ) -> Saved:
     """Write a checkpoint, and return when it is durable and read back; SaveFailed if that fails."""
     checkpoint = Checkpoint(content.generation, content.step, run)
-    tmp = run / f"{TMP}{checkpoint.name}-{secrets.token_hex(4)}"
     needed = content.nbytes() * 11 // 10 + RESERVE
     free = 0
     try:
@@ -113,17 +125,46 @@ def save(
             fence()
         if journal is not None:
             journal.sync()  # the checkpoint must not remember more than the journal holds
-        started = time.monotonic()
+        saved = written(checkpoint, content, disk, how, journal)
+        if saved.bad:  # renamed by now; the disk gets one more chance
+            again = written(checkpoint, content, disk, how, journal)
+            if again.bad:
+                raise OSError(errno.EIO, f"what is read back is not what was written: {again.bad}")
+            saved = replace(again, bad=saved.bad)
+    except (OSError, Damage) as error:
+        raise SaveFailed(checkpoint.name, error, needed, free) from None
+    return saved
+
+
+def written(
+    checkpoint: Checkpoint,
+    content: Content,
+    disk: Disk,
+    how: Mapping[str, Any],
+    journal: Journal | None,
+) -> Saved:
+    """Write, commit and read back once; one that does not read back is renamed, and said bad."""
+    tmp = checkpoint.run / f"{TMP}{checkpoint.name}-{secrets.token_hex(4)}"
+    started = time.monotonic()
+    try:
         told = write(tmp, content, disk, how)
         already, notes = put(tmp, checkpoint, told, disk, journal)
-        written = time.monotonic()
-        check(checkpoint)
-    except (OSError, Damage) as error:
+    except (OSError, Damage):
         disk.remove(tmp)
-        raise SaveFailed(checkpoint.name, error, needed, free) from None
-    size = sum(part for part, _ in told.files.values())
-    verified = time.monotonic() - written
-    return Saved(checkpoint, size, written - started, verified, already, notes)
+        raise
+    named = time.monotonic()
+    damage = [] if already else verify(checkpoint)
+    if damage:
+        set_aside(checkpoint, disk)
+    return Saved(
+        checkpoint,
+        bytes=sum(size for size, _ in told.files.values()),
+        write_s=named - started,
+        verify_s=time.monotonic() - named,
+        already=already,
+        bad=str(damage[0]) if damage else "",
+        notes=notes,
+    )
 
 
 def write(tmp: Path, content: Content, disk: Disk, how: Mapping[str, Any]) -> Manifest:
@@ -176,12 +217,6 @@ def same(checkpoint: Checkpoint, told: Manifest, journal: Journal | None) -> boo
         return False
     offset = Offset.read(there.how.get("journal") or {})
     return journal is None or offset is None or journal.holds(offset)
-
-
-def check(checkpoint: Checkpoint) -> None:
-    """Read back and hash what was written; a bad one is named so, and never loaded."""
-    if damage := verify(checkpoint):
-        raise damage[0]
 
 
 def set_aside(checkpoint: Checkpoint, disk: Disk) -> str:

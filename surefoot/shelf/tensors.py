@@ -73,7 +73,7 @@ def head(tensors: Mapping[str, Tensor], order: list[str]) -> bytes:
 def raw(tensor: Tensor) -> memoryview:
     """Give a tensor's own bytes, without a copy where it lies in one piece on the CPU."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(flat.numpy())
+    return flat.numpy().data
 
 
 def read(path: Path) -> dict[str, Tensor]:
