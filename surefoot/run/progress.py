@@ -64,5 +64,3 @@ def bare(record: Record | None) -> dict[str, Any]:
     if record is None:
         return {}
     return {key: value for key, value in row(record).items() if key not in MEASURED}
-
-

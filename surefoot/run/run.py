@@ -8,7 +8,6 @@ from pathlib import Path
 from surefoot.data.ahead import Ahead
 from surefoot.data.batch import Batch
 from surefoot.data.dataset import Dataset
-from surefoot.errors import SurefootError
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
 from surefoot.plan.plan import Plan
@@ -19,7 +18,9 @@ from surefoot.run.memory import disk_free_gib, rss_mib
 from surefoot.run.progress import Progress
 from surefoot.run.saving import Saver
 from surefoot.run.signals import Signals
+from surefoot.run.telemetry import Telemetry
 from surefoot.shelf.journal import Journal
+from surefoot.shelf.lock import Lock
 
 MIB = 2**20
 
@@ -51,6 +52,9 @@ class Run:
     judge: Judge
     signals: Signals
     ahead: Ahead
+    lock: Lock
+    telemetry: Telemetry | None = None
+    phase: str = "idle"  # data, step, eval, save: what the heartbeat tells
     stop_reason: str = ""
     stop_exit: int = 0
     began: float = 0.0  # monotonic
@@ -71,9 +75,9 @@ class Run:
 
     def batch(self, step: int) -> Batch:
         """Give a step's batch, drawn ahead."""
-        begin = time.monotonic()
+        begin, self.phase = time.monotonic(), "data"
         batch = self.ahead.get(step)
-        self.data_s = time.monotonic() - begin
+        self.data_s, self.phase = time.monotonic() - begin, "step"
         return batch
 
     def probes(self, step: int) -> bool:
@@ -123,11 +127,13 @@ class Run:
         last = step == self.recipe.train.steps
         evaluated = None
         if last or self.judge.due(step):
+            self.phase = "eval"
             evaluated = self.judge.judge(self, full=last)
             self.told(evaluated)
             for finding in self.watch.observe(evaluated):
                 self.told(finding)
         if reason := self.saver.due(step, improved=bool(evaluated and evaluated.best)):
+            self.phase = "save"
             self.saver.save(self, reason)
         spent = time.monotonic() - begin
         if spent > 1e-4:  # the next step's clock starts after saves and validations
@@ -193,7 +199,4 @@ class Run:
         """Let go of threads and files."""
         self.ahead.close()
         self.journal.close()
-
-
-class NotSaved(SurefootError):
-    """Three saves in a row failed; the last good one stands."""
+        self.lock.release()

@@ -1,12 +1,11 @@
 """Decides when a run is saved and what a checkpoint of it holds."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from surefoot.errors import Problem, SurefootError
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event
 from surefoot.shelf.save import Content, SaveFailed
 from surefoot.shelf.shelf import Shelf
 
@@ -68,7 +67,7 @@ class Saver:
             return
         begin = time.monotonic()
         try:
-            saved = self.shelf.save(self.content(run), reason, run.journal)
+            saved = self.shelf.save(self.content(run), reason)
         except SaveFailed as error:
             self.refused(run, error)
             return
@@ -78,14 +77,10 @@ class Saver:
         for name, due in (("best", best), ("pre-decay", reason == "pre_decay")):
             if due:
                 self.shelf.point(name, saved.checkpoint)
-        self.tell(run, "saved", {"bytes": saved.bytes, "reason": reason})
 
     def refused(self, run: "Run", error: SaveFailed) -> None:
         """Count a failed save, and stop the run at the third."""
         self.failed += 1
-        gib = 2**30
-        numbers = {"needed_gib": round(error.needed / gib, 3), "free_gib": round(error.free / gib, 3)}
-        self.tell(run, "save_failed", {"why": str(error), "errno": error.errno, **numbers})
         last = run.progress.step == self.recipe.train.steps
         if self.failed >= PATIENCE or last or run.stop_requested:
             self.failure = SurefootError(
@@ -107,11 +102,3 @@ class Saver:
         """Give the seconds that the last save took from the loop, once."""
         stall, self.stall = self.stall, 0.0
         return stall
-
-    def tell(self, run: "Run", name: str, args: dict[str, Any]) -> None:
-        """Journal what happened to a save."""
-        run.told(
-            Event(
-                name=name, step=run.progress.step, generation=run.progress.generation, args=args
-            )
-        )

@@ -1,0 +1,197 @@
+"""Opens a run: makes a new folder, or goes on from a checkpoint exactly where it stood."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import surefoot
+from surefoot.data.ahead import Ahead
+from surefoot.data.dataset import Dataset, prepare
+from surefoot.errors import Problem, RecipeError
+from surefoot.guard.monitor import Watch
+from surefoot.learn.learner import Learner
+from surefoot.learn.threads import set_threads
+from surefoot.model.model import build
+from surefoot.plan.plan import Plan
+from surefoot.plan.shape import shape
+from surefoot.recipe import write
+from surefoot.recipe.schema import Recipe
+from surefoot.records import Event, Finding, Header
+from surefoot.run.device import device_of, machine
+from surefoot.run.judging import Judge
+from surefoot.run.progress import Progress
+from surefoot.run.run import Run
+from surefoot.run.saving import Saver
+from surefoot.run.signals import Signals
+from surefoot.run.telemetry import Telemetry
+from surefoot.shelf import journal as journals
+from surefoot.shelf.disk import Disk
+from surefoot.shelf.journal import Journal, Offset
+from surefoot.shelf.lock import Lock, host_hash
+from surefoot.shelf.save import Content
+from surefoot.shelf.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is decided before a run's folder is touched."""
+
+    recipe: Recipe  # resolved
+    dataset: Dataset
+    findings: list[Finding] = field(default_factory=list[Finding])
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # forecast and the like
+    listeners: tuple[Any, ...] = ()
+
+
+def read_data(recipe: Recipe, progress: Any = None) -> tuple[Recipe, Dataset]:
+    """Prepare the corpus, and give the model the vocabulary that the tokenizer has."""
+    train = recipe.train
+    rows = train.batch * train.accumulate
+    dataset = prepare(
+        recipe.data, recipe.val, train.seed, train.seq_len, rows, None, progress=progress
+    )
+    needed, asked = dataset.tokenizer.vocab, recipe.model.vocab
+    if asked and asked < needed:
+        raise RecipeError(
+            Problem(
+                what="model.vocab",
+                value=str(asked),
+                why=f"the tokenizer has {needed} tokens",
+                instead=f"Write model.vocab={-(-needed // 64) * 64} or 0",
+            )
+        )
+    model = recipe.model.model_copy(update={"vocab": asked or -(-needed // 64) * 64})
+    return recipe.model_copy(update={"model": model}), dataset
+
+
+def begin(opening: Opening, folder: Path, disk: Disk | None = None) -> Run:
+    """Start a run in a folder that is new and empty."""
+    disk = disk or Disk()
+    lock = Lock(folder, disk)
+    disk.write_atomic(folder / "recipe.toml", write.text(opening.recipe).encode())
+    return compose(opening, folder, lock, disk, None)
+
+
+def go_on(
+    opening: Opening, folder: Path, lock: Lock, content: Content | None, disk: Disk | None = None
+) -> Run:
+    """Go on with a run from a checkpoint, or from its beginning if it never saved."""
+    disk = disk or Disk()
+    path = folder / "journal.jsonl"
+    offset = Offset.read(content.how.get("journal") or {}) if content else Offset(0, 0, EMPTY)
+    cut = journals.cut(path, offset, disk)
+    disk.write_atomic(folder / "recipe.toml", write.text(opening.recipe).encode())
+    disk.remove(folder / "stop")
+    run = compose(opening, folder, lock, disk, content)
+    run.told(
+        Event(
+            name="resumed",
+            step=run.progress.step,
+            generation=run.progress.generation,
+            args={"cut_lines": cut.lines, "damaged": cut.damaged}
+            if cut.damaged
+            else {"cut_lines": cut.lines},
+        )
+    )
+    return run
+
+
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sha256 of nothing
+
+
+def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, content: Content | None) -> Run:
+    """Put a run together; from a checkpoint, or from the first values."""
+    recipe, dataset = opening.recipe, opening.dataset
+    progress = Progress()
+    if content is not None:
+        progress = Progress.restored(content.step, content.generation, content.state)
+    learner = make_learner(recipe)
+    if content is not None:
+        learner.load(content.model, content.optim)
+    plan = Plan(recipe, progress.bends)
+    shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, how(recipe))
+    shelf.fence = lock.check
+    journal = Journal(folder / "journal.jsonl", disk)
+    shelf.journal = journal
+    facts = {
+        "planned": lambda step: run.plan.at(step).lr,
+        "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
+    }
+    watch = Watch(recipe.guard.monitors, facts)
+    if content is not None:
+        watch.restore(content.state["monitors"])
+    run = Run(
+        folder=folder,
+        recipe=recipe,
+        dataset=dataset,
+        learner=learner,
+        journal=journal,
+        plan=plan,
+        watch=watch,
+        progress=progress,
+        saver=Saver(recipe, shelf, plan.pre_decay()),
+        judge=Judge(recipe),
+        signals=Signals(recipe.save.grace_s),
+        ahead=Ahead(dataset.batch),
+        lock=lock,
+    )
+    run.telemetry = Telemetry(run, disk)
+    for listener in (run.telemetry, *opening.listeners):
+        journal.subscribe(listener)
+    run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))
+    for finding in opening.findings:
+        run.told(finding)
+    return run
+
+
+def make_learner(recipe: Recipe) -> Learner:
+    """Build the model with its first values, and what trains it."""
+    device = device_of(recipe.train.device)
+    if device.type == "cpu" and recipe.train.threads:
+        set_threads(recipe.train.threads)
+    sizes = shape(recipe)
+    model = build(recipe.model, sizes, recipe.train.seed, device, recipe.train.grad_checkpointing)
+    return Learner(model, recipe.optim, recipe.train, device)
+
+
+def checkpoint_bytes(learner: Learner) -> int:
+    """Count what a checkpoint of this learner takes."""
+    held = [*learner.parameters.values(), *learner.slots().values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+def how(recipe: Recipe) -> dict[str, Any]:
+    """Tell what made a checkpoint."""
+    return {
+        "surefoot": surefoot.__version__,
+        "env": {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "world": 1,
+            "deterministic": recipe.train.deterministic,
+        },
+    }
+
+
+def header(run: Run, opening: Opening) -> dict[str, Any]:
+    """Tell what the journal should know of this process."""
+    return {
+        "surefoot": surefoot.__version__,
+        **machine(run.learner.device),
+        "host_hash": host_hash(),
+        "argv": sys.argv[1:],
+        "pid": os.getpid(),
+        "name": run.recipe.name,
+        "recipe_sha": write.sha(run.recipe),
+        "corpus_sha": run.dataset.fingerprint,
+        "corpus": dict(run.dataset.facts),
+        "steps": run.recipe.train.steps,
+        "started_t": round(time.time(), 3),
+        **opening.facts,
+    }
