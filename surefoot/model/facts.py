@@ -1,7 +1,6 @@
 """What a model costs, by arithmetic alone: parameters, work, activations, state of decoding."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from surefoot import kinds
@@ -10,23 +9,6 @@ from surefoot.model.model import letters
 from surefoot.recipe.facts import Facts, Shape
 
 BACKWARD = 3.0  # a training step's work over that of its forward pass
-
-
-def shape_of(
-    recipe: Any, vocab: int, seq_len: int, reach: Mapping[str, float] | None = None
-) -> Shape:
-    """Give the sizes that a recipe's parts are built from; vocab is the tokenizer's."""
-    return Shape(
-        dim=recipe.dim,
-        layers=recipe.layers,
-        heads=recipe.heads,
-        kv_heads=recipe.kv_heads or recipe.heads,
-        vocab=recipe.vocab or -(-vocab // 64) * 64,
-        seq_len=seq_len,
-        reach=reach or {},
-        value_embeddings=recipe.value_embeddings,
-        attention=recipe.attention,
-    )
 
 
 def layer_facts(recipe: Any, shape: Shape) -> list[Facts]:
