@@ -1,0 +1,187 @@
+"""The Learner: a model with the optimiser of each role; what changes weights goes through it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surefoot import kinds
+from surefoot.errors import Problem, RecipeError, ShelfError
+from surefoot.learn import precision
+from surefoot.model.parameters import ROLES, Declared, declarations
+from surefoot.recipe.choice import Choice
+from surefoot.recipe.schema import Train
+
+SHOWN = 12  # lines of a table that a person reads
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All parameters of one role, and the one optimiser that moves them."""
+
+    role: str
+    parameters: dict[str, nn.Parameter]
+    optimiser: Any  # of learn/optimisers: update(lr, momentum), slots()
+
+
+class Learner:
+    """Holds a model and moves its weights, each role by its own optimiser."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optim: Mapping[str, Choice],
+        train: Train,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.train = train
+        self.precision = precision.resolved(train.precision, self.device)
+        if self.precision == "bf16_pure":
+            model = model.to(precision.weight_dtype(self.precision))
+        self.model = model.to(self.device)
+        declared = declarations(self.model)
+        self.parameters = owned(self.model, declared)
+        self.groups = grouped(self.parameters, declared, optim)
+        self.random = any(getattr(module, "random", False) for module in self.model.modules())
+        self.loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self.model.loss  # pyright: ignore[reportAssignmentType]
+        if compiles(train.compile, self.device):
+            self.loss = torch.compile(self.loss)
+        self.reduce: Callable[[Sequence[Tensor]], None] | None = None  # sums gradients over ranks
+
+    @property
+    def roles(self) -> dict[str, list[str]]:
+        """Map each role to the names of its parameters."""
+        return {group.role: list(group.parameters) for group in self.groups}
+
+    @property
+    def micro_rows(self) -> int:
+        """Rows of one forward pass."""
+        return self.train.batch
+
+    def slots(self) -> dict[str, Tensor]:
+        """Give all optimiser state, live, by "<parameter>/<slot>"."""
+        held: dict[str, Tensor] = {}
+        for group in self.groups:
+            held |= group.optimiser.slots()
+        return held
+
+    @torch.no_grad()
+    def load(
+        self, model_tensors: Mapping[str, Tensor], slot_tensors: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Take over saved weights, and optimiser state where it is given; all of it or none."""
+        pairs = [(self.parameters, model_tensors)]
+        if slot_tensors is not None:
+            pairs.append((self.slots(), slot_tensors))
+        if rows := [row for own, saved in pairs for row in differences(own, saved)]:
+            raise misfit(rows)
+        for own, saved in pairs:
+            for name, tensor in own.items():
+                tensor.data.copy_(saved[name])
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Give the gradients that lie there, by parameter."""
+        return {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+
+    def drop_gradients(self) -> None:
+        """Free all gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+
+def owned(model: nn.Module, declared: Mapping[str, Declared]) -> dict[str, nn.Parameter]:
+    """Give each declared parameter once, under its owner's name."""
+    held = dict(model.named_parameters())
+    return {name: held[name] for name in declared}
+
+
+def compiles(wish: bool | str, device: torch.device) -> bool:
+    """Decide whether to compile: on a GPU, unless the recipe says otherwise."""
+    return device.type == "cuda" if wish == "auto" else bool(wish)
+
+
+def grouped(
+    parameters: Mapping[str, nn.Parameter],
+    declared: Mapping[str, Declared],
+    optim: Mapping[str, Choice],
+) -> list[Group]:
+    """Give every parameter to the one optimiser of its declared role."""
+    by_role: dict[str, dict[str, nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        by_role.setdefault(declared[name].role, {})[name] = parameter
+    roles = [role for role in ROLES if role in by_role]
+    if problems := [p for role in roles for p in refusals(role, by_role[role], optim)]:
+        raise RecipeError(*problems)
+    groups: list[Group] = []
+    for role in roles:
+        made = kinds.find("optimisers", optim[role].kind, f"optim.{role}.kind")
+        splits = {name: split for name in by_role[role] if (split := declared[name].split)}
+        groups.append(
+            Group(role, by_role[role], made.Optimiser(by_role[role], optim[role], splits))
+        )
+    return groups
+
+
+def refusals(
+    role: str, parameters: Mapping[str, nn.Parameter], optim: Mapping[str, Choice]
+) -> list[Problem]:
+    """Say why a role can't learn as the recipe has it."""
+    options = optim.get(role)
+    if options is None:
+        return [
+            Problem(
+                what=f"optim.{role}",
+                value="",
+                why=f"{len(parameters)} parameters have this role (first: {next(iter(parameters))})"
+                " and the recipe has no optimiser for it",
+                instead=f'Write optim.{role}.kind="{"muon" if role == "matrix" else "adam"}"',
+            )
+        ]
+    made = kinds.find("optimisers", options.kind, f"optim.{role}.kind")
+    if role not in made.serves:
+        fit = [k for k in kinds.names("optimisers") if role in kinds.find("optimisers", k).serves]
+        return [
+            Problem(
+                what=f"optim.{role}.kind",
+                value=f'"{options.kind}"',
+                why=f"{options.kind} serves {', '.join(made.serves)}, not {role}",
+                instead=f'Write optim.{role}.kind="{fit[0]}" (choices: {", ".join(fit)})',
+            )
+        ]
+    told = getattr(options, "refusals", None)
+    return list(told(role)) if told else []
+
+
+def differences(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> list[str]:
+    """List the tensors that don't match by name, shape or dtype."""
+    rows = [f"{name}: missing" for name in own if name not in saved]
+    rows += [f"{name}: not of this model" for name in saved if name not in own]
+    for name, tensor in own.items():
+        other = saved.get(name)
+        if other is not None and (other.shape, other.dtype) != (tensor.shape, tensor.dtype):
+            rows.append(f"{name}: saved {form(other)}, this model has {form(tensor)}")
+    return rows
+
+
+def form(tensor: Tensor) -> str:
+    """Show a tensor's dtype and shape."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def misfit(rows: list[str]) -> ShelfError:
+    """Say that a checkpoint is of another model or other optimisers, with the table."""
+    more = [f"and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return ShelfError(
+        Problem(
+            what="checkpoint",
+            value=f"{len(rows)} tensors that don't fit",
+            why="it was made with another model or other optimisers (nothing was loaded):\n  "
+            + "\n  ".join(rows[:SHOWN] + more)
+            + "\n",
+            instead="Resume with the run's own recipe.toml, or start a new run from the weights: "
+            "--init-from",
+        )
+    )

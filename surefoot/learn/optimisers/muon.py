@@ -1,0 +1,157 @@
+"""Muon: each matrix moves by its momentum, made orthogonal.
+
+M <- mu M + (1-mu) G; U = (1-mu) G + mu M; O = NewtonSchulz(U); W <- W(1 - lr wd) - lr s O,
+s = sqrt(max(1, out/in)) ("spectral") or .2 sqrt(max(out, in)) ("rms"). The lerp form keeps the
+size of M when mu moves. A parameter that holds several maps (`split`) is treated map by map.
+Keller Jordan, https://kellerjordan.github.io/posts/muon; "rms": arXiv 2502.16982.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from surefoot.errors import Problem, RecipeError
+from surefoot.learn.orthogonal import Scale, orthogonalised, scale_of
+from surefoot.recipe.choice import Choice
+
+serves = ("matrix",)
+STACKED_ON_CPU = 64  # a CPU's bmm is no faster than a loop above this, and holds all at once
+STACK_ELEMENTS = 2**28  # of one stack on a GPU: 1 GiB in fp32
+
+
+class Options(Choice):
+    """How matrices learn."""
+
+    kind: str = "muon"
+    lr: Annotated[float, Field(ge=0)] = 0.02
+    """Peak learning rate"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Share of a weight taken off each update, times lr"""
+    scale: Scale = "spectral"
+    """Size of an update by shape: spectral keeps lr over widths, rms takes AdamW's lr"""
+    nesterov: bool = True
+    """Looks ahead: mixes the gradient into the momentum once more"""
+    ns_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    """Newton-Schulz iterations"""
+    ns_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the iterations: auto is bf16 on a GPU, fp32 on a CPU"""
+
+
+PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def slot_bytes(options: Options) -> float:  # noqa: ARG001 (part of the contract)
+    """Count the bytes of state a parameter."""
+    return 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One map: some rows of one parameter."""
+
+    name: str
+    start: int
+    rows: int
+    columns: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """View this map's rows of the parameter's tensor, gradient or slot."""
+        return tensor[self.start : self.start + self.rows]
+
+
+class Optimiser:
+    """Moves matrices by their orthogonalised momentum."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        options: Options,
+        splits: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.options = options
+        self.momentum = {name: torch.zeros_like(p.data) for name, p in self.parameters.items()}
+        pieces = [
+            piece
+            for name, p in self.parameters.items()
+            for piece in cut(name, p, (splits or {}).get(name))
+        ]
+        self.stacks = stacked(pieces, self.parameters)
+
+    def slots(self) -> dict[str, Tensor]:
+        """Give the live state by name."""
+        return {f"{name}/momentum": tensor for name, tensor in self.momentum.items()}
+
+    @torch.no_grad()
+    def update(self, lr: float, momentum: float) -> None:
+        """Move the weights once, by the gradients that lie there."""
+        for stack in self.stacks:
+            live = [piece for piece in stack if self.parameters[piece.name].grad is not None]
+            if live:
+                self.move(live, lr, momentum)
+
+    def move(self, stack: list[Piece], lr: float, momentum: float) -> None:
+        """Move maps of one shape; all temporaries are of this stack's size."""
+        options, first = self.options, stack[0]
+        gradients = [piece.of(self.gradient(piece.name)) for piece in stack]
+        moments = [piece.of(self.momentum[piece.name]) for piece in stack]
+        weights = [piece.of(self.parameters[piece.name].data) for piece in stack]
+        torch._foreach_lerp_(moments, gradients, 1.0 - momentum)
+        ahead = moments
+        if options.nesterov:
+            ahead = torch._foreach_lerp(gradients, moments, momentum)
+        dtype = PRECISIONS[options.ns_precision]
+        whole = torch.stack(ahead) if len(ahead) > 1 else ahead[0][None]
+        directions = orthogonalised(whole, options.ns_steps, dtype).unbind(0)
+        if options.weight_decay:
+            torch._foreach_mul_(weights, 1.0 - lr * options.weight_decay)
+        size = lr * scale_of(first.rows, first.columns, options.scale)
+        torch._foreach_add_(weights, directions, alpha=-size)
+
+    def gradient(self, name: str) -> Tensor:
+        """Give a parameter's gradient."""
+        gradient = self.parameters[name].grad
+        assert gradient is not None, f"{name} has no gradient"
+        return gradient
+
+
+def cut(name: str, parameter: nn.Parameter, split: tuple[int, ...] | None) -> list[Piece]:
+    """Cut a parameter into the maps that it holds."""
+    if parameter.dim() != 2:
+        raise RecipeError(
+            Problem(
+                what=name,
+                value=f"shape {tuple(parameter.shape)}",
+                why="Muon moves matrices of two axes, and this parameter of role matrix has "
+                f"{parameter.dim()}",
+                instead='Write optim.matrix.kind="adam", or declare another role for it',
+            )
+        )
+    rows, columns = parameter.shape
+    heights = split or (rows,)
+    assert sum(heights) == rows, f"{name}: split {heights} doesn't add up to {rows} rows"
+    starts = [sum(heights[:i]) for i in range(len(heights))]
+    return [Piece(name, at, height, columns) for at, height in zip(starts, heights, strict=True)]
+
+
+def stacked(pieces: list[Piece], parameters: Mapping[str, nn.Parameter]) -> list[list[Piece]]:
+    """Group maps of one shape that are worth one batched product."""
+    groups: dict[tuple[object, ...], list[Piece]] = {}
+    for piece in pieces:
+        weight = parameters[piece.name]
+        groups.setdefault((piece.rows, piece.columns, weight.dtype, weight.device), []).append(
+            piece
+        )
+    stacks: list[list[Piece]] = []
+    for group in groups.values():
+        first = group[0]
+        size = max(1, STACK_ELEMENTS // (first.rows * first.columns))
+        on_cpu = parameters[first.name].device.type == "cpu"
+        if on_cpu and min(first.rows, first.columns) > STACKED_ON_CPU:
+            size = 1
+        stacks += [group[at : at + size] for at in range(0, len(group), size)]
+    return stacks
