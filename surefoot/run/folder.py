@@ -1,4 +1,4 @@
-"""Run folders: made so that two starts never share one, found by name, and what state each is in."""
+"""Run folders: made so that two starts never share one, found by name, each with its state."""
 
 import time
 from collections.abc import Mapping

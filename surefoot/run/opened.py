@@ -1,0 +1,43 @@
+"""Opens a run's model for reading: to generate, to evaluate, to audit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from surefoot.data.tokenizer import Tokenizer, load_tokenizer
+from surefoot.learn.learner import load_weights
+from surefoot.model.model import Model, build
+from surefoot.plan.plan import Plan, Value
+from surefoot.plan.shape import shape
+from surefoot.recipe.load import from_text
+from surefoot.recipe.schema import Recipe
+from surefoot.run.device import device_of
+from surefoot.run.progress import Progress
+from surefoot.shelf.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model as a checkpoint holds it."""
+
+    model: Model
+    tokenizer: Tokenizer
+    knobs: Mapping[str, Value]  # of the checkpoint's step, not of the run's end
+    recipe: Recipe
+    step: int
+    device: torch.device
+
+
+def open_model(folder: Path, step: str | int | None = None, device: str = "auto") -> Opened:
+    """Load the model of a run: of a step, `best`, `final`, `latest`, or the newest."""
+    content = Shelf(folder).load(step if step is not None else "latest")
+    recipe = from_text(content.recipe, f"{folder.name}/recipe.toml")
+    place = device_of(device)
+    model = build(recipe.model, shape(recipe), recipe.train.seed, place)
+    load_weights(model, content.model)
+    progress = Progress.restored(content.step, content.generation, content.state)
+    knobs = Plan(recipe, progress.bends).at(max(1, content.step)).values
+    tokenizer = load_tokenizer(content.tokenizer)
+    return Opened(model.eval(), tokenizer, knobs, recipe, content.step, place)

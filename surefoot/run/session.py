@@ -1,0 +1,322 @@
+"""One call of `surefoot train` or `preflight`: from what was typed to how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from surefoot.errors import Problem, RecipeError, RunError, UsageError
+from surefoot.guard.preflight import judge, refusals
+from surefoot.guard.situation import Forecast, Situation
+from surefoot.plan.plan import Plan
+from surefoot.recipe import load as recipes
+from surefoot.recipe import write
+from surefoot.recipe.checks import problems
+from surefoot.recipe.schema import Recipe
+from surefoot.records import Finding
+from surefoot.run.device import device_of
+from surefoot.run.folder import find_run, new_folder, read_status
+from surefoot.run.measuring import Timed, forecast, measure, steps_in
+from surefoot.run.opening import Opening, begin, go_on, read_data
+from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
+from surefoot.run.run import Outcome
+from surefoot.shelf.disk import Disk
+from surefoot.shelf.lock import Lock
+from surefoot.shelf.save import Content
+from surefoot.shelf.shelf import Shelf
+from surefoot.show.terminal import Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for."""
+
+    what: str = "starter"
+    named: bool = True  # whether `what` was written, or is the default
+    changes: tuple[str, ...] | Mapping[str, Any] = ()
+    run: Path | None = None
+    resume: str | None = None
+    start: str | None = None
+    accept: tuple[str, ...] = ()
+    dry: bool = False
+    timed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended."""
+
+    exit: int
+    status: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The recipe that will run, and the run that it goes on with, if any."""
+
+    recipe: Recipe
+    where: str
+    given: frozenset[str]  # dotted keys that somebody wrote
+    folder: Path | None = None
+    there: Recipe | None = None  # what the run folder holds
+
+
+def session(asked: Asked, terminal: Terminal, edge: Any = None) -> Ended:
+    """Choose, check, and train."""
+    chosen = choose(asked)
+    if chosen.folder is not None:
+        if edge is not None:
+            edge.folder = chosen.folder
+        return resumed(asked, chosen, terminal)
+    return started(asked, chosen, terminal, edge)
+
+
+def choose(asked: Asked) -> Chosen:
+    """Find the recipe: of the run to go on with, or the one that is named."""
+    if asked.resume is not None:
+        folder = find_run(asked.resume)
+        there = stored(folder)
+        if asked.named and asked.what:
+            loaded = recipes.load(asked.what, asked.changes)
+            recipe = as_there(loaded.recipe, there)
+        else:
+            loaded = recipes.load(folder / "recipe.toml", asked.changes)
+            recipe = as_there(loaded.recipe, there)
+        return Chosen(recipe, loaded.where, frozenset(loaded.sources), folder, there)
+    loaded = recipes.load(asked.what, asked.changes)
+    given = frozenset(loaded.sources)
+    if asked.run is not None and (asked.run / "recipe.toml").is_file():
+        there = stored(asked.run)
+        recipe = as_there(loaded.recipe, there)
+        changed = differences(there, recipe)
+        refuse(asked.run, {k: v for k, v in changed.items() if barred({k: v}) or planned(k)})
+        return Chosen(recipe, loaded.where, given, asked.run, there)
+    return Chosen(loaded.recipe, loaded.where, given)
+
+
+def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ended:
+    """Start a new run."""
+    if asked.start is not None:
+        raise UsageError(
+            Problem("--from", asked.start, "there is no run to go on with", "Add --resume RUN")
+        )
+    recipe, dataset = read_data(chosen.recipe, terminal.preparing)
+    home = asked.run or Path("runs")
+    timed = measure(recipe, dataset) if asked.timed else None
+    recipe = settled(recipe, chosen.given, timed, dataset)
+    cost = forecast(recipe, dataset, nearest_folder(home), timed)
+    situation = Situation(
+        device=str(device_of(recipe.train.device)),
+        forecast=cost,
+        corpus_tokens=dataset.tokens,
+        leaks=leaks(recipe),
+    )
+    accept = (*asked.accept, *recipe.guard.accept)
+    findings = judge(recipe, situation, accept)
+    terminal.plan(recipe, chosen.where, dataset, cost, findings)
+    if asked.dry or refusals(findings):
+        return judged(recipe, cost, findings)
+    folder = made(asked.run) if asked.run is not None else new_folder(recipe.name)
+    if edge is not None:
+        edge.folder = folder
+    facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
+    opening = Opening(recipe, dataset, findings, facts, (terminal,))
+    terminal.folder(folder)
+    return trained(begin(opening, folder))
+
+
+def settled(recipe: Recipe, given: frozenset[str], timed: Timed | None, dataset: Any) -> Recipe:
+    """Write out what was left to the machine: threads, and steps where minutes are given."""
+    steps = recipe.train.steps
+    if recipe.train.minutes is not None and "train.steps" not in given and timed is not None:
+        steps = steps_in(recipe, timed, dataset)
+    threads = timed.threads if timed is not None else recipe.train.threads
+    full = write.resolved(recipe, steps=steps, threads=threads)
+    if wrong := problems(full):
+        raise RecipeError(*wrong)
+    return full
+
+
+def resumed(asked: Asked, chosen: Chosen, terminal: Terminal) -> Ended:
+    """Go on with a run, if what changed since allows it."""
+    assert chosen.folder is not None and chosen.there is not None, "resumed without a run"
+    folder, recipe, there = chosen.folder, chosen.recipe, chosen.there
+    changes = differences(there, recipe)
+    refuse(folder, barred(changes))
+    status = read_status(folder)
+    if status.get("state") == "finished" and not any(planned(key) for key in changes):
+        terminal.said(f"finished at step {status.get('step')}: {folder}")
+        return Ended(0, status, folder)
+    disk = Disk()
+    lock = Lock(folder, disk)
+    try:
+        return going_on(asked, chosen, terminal, changes, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def going_on(
+    asked: Asked, chosen: Chosen, terminal: Terminal, changes: Mapping[str, Any], lock: Lock
+) -> Ended:
+    """Load the checkpoint, check the rate, and train on."""
+    assert chosen.folder is not None, "resumed without a run"
+    folder, recipe, disk = chosen.folder, chosen.recipe, Disk()
+    stopped_by_guard(folder, asked)
+    recipe, dataset = read_data(recipe, terminal.preparing)
+    shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk)
+    content = newest_content(shelf, folder, asked.start, terminal)
+    cost = forecast(recipe, dataset, folder, None)
+    situation = Situation(
+        device=str(device_of(recipe.train.device)),
+        forecast=cost,
+        corpus_tokens=dataset.tokens,
+        plan_changed=any(planned(key) for key in changes),
+        run=folder.name,
+        **rates(recipe, content),
+    )
+    findings = judge(recipe, situation, known_accepts(asked, recipe))
+    if asked.dry or refusals(findings):
+        terminal.plan(recipe, chosen.where, dataset, cost, findings)
+        lock.release()
+        return judged(recipe, cost, findings)
+    same_data(content, dataset, folder)
+    step = content.step if content else 0
+    terminal.said(f"resumed {folder} from step {step} of {recipe.train.steps}")
+    terminal.begin(recipe)
+    opening = Opening(recipe, dataset, findings, {}, (terminal,))
+    return trained(go_on(opening, folder, lock, content, disk))
+
+
+def known_accepts(asked: Asked, recipe: Recipe) -> tuple[str, ...]:
+    """Give what is accepted, but for what is no rule of preflight."""
+    return tuple(name for name in (*asked.accept, *recipe.guard.accept) if name != "stopped")
+
+
+def stopped_by_guard(folder: Path, asked: Asked) -> None:
+    """Refuse to go on with a run that the guard stopped, unless a person says so."""
+    status = read_status(folder)
+    if status.get("exit") == 4 and "stopped" not in asked.accept:
+        raise RunError(
+            Problem(
+                what=str(folder),
+                value="",
+                why=f"the guard stopped this run ({status.get('reason')})",
+                instead=f"Mend the cause, then write --resume {folder} --accept stopped",
+            ),
+            exit=3,
+        )
+
+
+def newest_content(
+    shelf: Shelf, folder: Path, start: str | None, terminal: Terminal
+) -> Content | None:
+    """Load the newest whole checkpoint, or the one that was asked for; None if none was made."""
+    if not shelf.checkpoints() and start is None:
+        return None
+    which: Any = "latest" if start is None else int(start) if start.isdigit() else start
+    content = shelf.load(which)
+    for skipped in shelf.skipped:
+        terminal.said(f"{skipped}. Going on from step {content.step}.")
+    del folder
+    return content
+
+
+def rates(recipe: Recipe, content: Content | None) -> dict[str, Any]:
+    """Give the learning rates on both sides of the resume."""
+    if content is None or content.step >= recipe.train.steps:
+        return {}
+    last = content.state["metrics"].get("lr", {})
+    plan = Plan(recipe)
+    return {
+        "lr_last": last,
+        "lr_next": dict(plan.at(content.step + 1).lr),
+        "resumed_step": content.step,
+    }
+
+
+def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
+    """Refuse to go on over data that changed."""
+    if content is None:
+        return
+    before = content.state["data"]["fingerprint"]
+    if before != dataset.fingerprint:
+        raise RunError(
+            Problem(
+                what=str(folder),
+                value="",
+                why=f"its data changed since step {content.step}: fingerprint {before[:12]} then, "
+                f"{dataset.fingerprint[:12]} now",
+                instead="Bring the old files back, or start a new run",
+            ),
+            exit=3,
+        )
+
+
+def leaks(recipe: Recipe) -> tuple[str, ...]:
+    """Ask the audit's quick form whether the model sees the future."""
+    from surefoot.audit.audit import quick
+
+    return quick(recipe)
+
+
+def judged(recipe: Recipe, cost: Forecast, findings: list[Finding]) -> Ended:
+    """Tell what preflight found, without starting."""
+    refused = refusals(findings)
+    status = {
+        "state": "refused" if refused else "checked",
+        "exit": 3 if refused else 0,
+        "recipe": recipe.name,
+        "recipe_sha": write.sha(recipe),
+        "steps": recipe.train.steps,
+        "threads": recipe.train.threads,
+        "forecast": asdict(cost),
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return Ended(3 if refused else 0, status)
+
+
+def trained(run: Any) -> Ended:
+    """Train an open run and close it, whatever happens."""
+    from surefoot.train import train
+
+    try:
+        with run.signals:
+            outcome: Outcome = train(run)
+    finally:
+        run.close()
+    return Ended(outcome.exit, read_status(outcome.folder), outcome.folder)
+
+
+def made(folder: Path) -> Path:
+    """Make the folder that was asked for."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            Problem(
+                what="--run",
+                value=str(folder),
+                why=f"the folder can't be made ({error.strerror})",
+                instead="Write --run with a folder that can be written",
+            )
+        ) from None
+    if foreign := [path.name for path in folder.iterdir() if path.name not in ("lock",)]:
+        raise RunError(
+            Problem(
+                what="--run",
+                value=str(folder),
+                why=f"it is not empty and no run of ours ({', '.join(sorted(foreign)[:3])})",
+                instead="Write --run with a new folder",
+            )
+        )
+    return folder
+
+
+def nearest_folder(path: Path) -> Path:
+    """Give the deepest folder of a path that exists."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path

@@ -1,0 +1,54 @@
+"""Trains a model: checks the plan, then trains into a new run folder, or goes on with an old run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+TAKES = "[RECIPE] [key=VALUE ...]"
+EXAMPLES = """
+surefoot train train.steps=20 val.every=0
+surefoot train --resume last
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Take where to train, what to go on from, and what is accepted."""
+    add = parser.add_argument
+    add("--run", metavar="DIR", help="run folder; an unfinished run of this recipe goes on")
+    add("--resume", metavar="RUN", help="go on with a run: a folder, a name, or `last`")
+    add("--from", dest="start", metavar="STEP", help="with --resume: a step, best or pre-decay")
+    add("--total-steps", type=int, metavar="N", help="the same as train.steps=N")
+    add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")
+    add("--device", help="auto, cpu or cuda")
+    add("--plain", action="store_true", help="plain lines: no colour, nothing redrawn")
+    add("--quiet", action="store_true", help="findings and results alone")
+    add("--dry", action="store_true", help="check and forecast, and start nothing")
+
+
+def main(asked: argparse.Namespace) -> int:
+    """Train, and give the exit code that says how it ended."""
+    from surefoot.run.session import Asked, session
+    from surefoot.show.printed import document
+    from surefoot.show.terminal import Terminal
+
+    changes = list(asked.changes)
+    if asked.total_steps is not None:
+        changes.append(f"train.steps={asked.total_steps}")
+    if asked.device is not None:
+        changes.append(f"train.device={asked.device}")
+    wanted = Asked(
+        what=asked.what[0] if asked.what else "starter",
+        named=bool(asked.what),
+        changes=tuple(changes),
+        run=Path(asked.run) if asked.run else None,
+        resume=asked.resume,
+        start=asked.start,
+        accept=tuple(asked.accept),
+        dry=asked.dry,
+        timed=True,
+    )
+    terminal = Terminal(plain=asked.plain, quiet=asked.quiet, stream=sys.stderr)
+    ended = session(wanted, terminal, asked)
+    if asked.json:
+        print(document(**ended.status))
+    return ended.exit
