@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surefoot.data.batch import IGNORED, Batch
-from surefoot.learn import precision
+from surefoot.learn import foreach, precision
 from surefoot.learn.laps import Laps
 from surefoot.learn.learner import Group, Learner
 from surefoot.plan.plan import Knobs
@@ -40,7 +40,7 @@ def advance(
     gradients = learner.gradients()
     if learner.reduce is not None:
         learner.reduce(list(gradients.values()))
-    norms = each_norm(list(gradients.values()))
+    norms = foreach.norms(list(gradients.values()))
     told = read({**measured, "grad_norm": torch.linalg.vector_norm(norms)})
     if not (math.isfinite(told["loss"]) and math.isfinite(told["grad_norm"])):
         return known.step(told, skipped=True, nonfinite=nonfinite(learner, told), laps=laps)
@@ -104,14 +104,6 @@ def add(total: dict[str, Tensor], part: Mapping[str, Tensor]) -> None:
             total[name] = total[name] + value
 
 
-def each_norm(gradients: list[Tensor]) -> Tensor:
-    """Give the norm of each gradient, summed in fp32 at least, on its device."""
-    if not gradients:
-        return torch.zeros(1)
-    wide = torch.float64 if gradients[0].dtype == torch.float64 else torch.float32
-    return torch.stack(torch._foreach_norm(gradients, 2, dtype=wide))
-
-
 def read(measured: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read numbers from the device at once: the one time that a step waits for it."""
     if not measured:
@@ -148,7 +140,7 @@ def clip(gradients: list[Tensor], norm: float, limit: float) -> bool:
     share = limit / (norm + 1e-6)
     if not limit or share >= 1.0:
         return False
-    torch._foreach_mul_(gradients, share)
+    foreach.scale(gradients, share)
     return True
 
 
@@ -172,9 +164,9 @@ def update(
 @torch.no_grad()
 def change(group: Group, before: list[Tensor]) -> Tensor:
     """Give the size of an update by the size of the weights before it."""
-    size = torch.linalg.vector_norm(each_norm(before))
-    torch._foreach_sub_(before, list(group.parameters.values()))
-    return torch.linalg.vector_norm(each_norm(before)) / size.clamp_min(1e-12)
+    size = torch.linalg.vector_norm(foreach.norms(before))
+    foreach.subtract(before, list(group.parameters.values()))
+    return torch.linalg.vector_norm(foreach.norms(before)) / size.clamp_min(1e-12)
 
 
 def by_layer(names: list[str], norms: list[float]) -> list[float]:

@@ -14,6 +14,7 @@ from surefoot.model.parameters import ROLES, Declared, declarations
 from surefoot.recipe.choice import Choice
 from surefoot.recipe.schema import Train
 
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 SHOWN = 12  # lines of a table that a person reads
 
 
@@ -46,7 +47,7 @@ class Learner:
         self.parameters = owned(self.model, declared)
         self.groups = grouped(self.parameters, declared, optim)
         self.random = any(getattr(module, "random", False) for module in self.model.modules())
-        self.loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self.model.loss  # pyright: ignore[reportAssignmentType]
+        self.loss: Loss = self.model.loss  # pyright: ignore[reportAttributeAccessIssue]
         if compiles(train.compile, self.device):
             self.loss = torch.compile(self.loss)
         self.reduce: Callable[[Sequence[Tensor]], None] | None = None  # sums gradients over ranks
@@ -73,7 +74,9 @@ class Learner:
         self, model_tensors: Mapping[str, Tensor], slot_tensors: Mapping[str, Tensor] | None = None
     ) -> None:
         """Take over saved weights, and optimiser state where it is given; all of it or none."""
-        pairs = [(self.parameters, model_tensors)]
+        pairs: list[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]] = [
+            (self.parameters, model_tensors)
+        ]
         if slot_tensors is not None:
             pairs.append((self.slots(), slot_tensors))
         if rows := [row for own, saved in pairs for row in differences(own, saved)]:

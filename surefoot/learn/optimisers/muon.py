@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from surefoot.errors import Problem, RecipeError
+from surefoot.learn import foreach
 from surefoot.learn.orthogonal import Scale, orthogonalised, scale_of
 from surefoot.recipe.choice import Choice
 
@@ -100,17 +101,15 @@ class Optimiser:
         gradients = [piece.of(self.gradient(piece.name)) for piece in stack]
         moments = [piece.of(self.momentum[piece.name]) for piece in stack]
         weights = [piece.of(self.parameters[piece.name].data) for piece in stack]
-        torch._foreach_lerp_(moments, gradients, 1.0 - momentum)
-        ahead = moments
-        if options.nesterov:
-            ahead = torch._foreach_lerp(gradients, moments, momentum)
+        foreach.lerp_into(moments, gradients, 1.0 - momentum)
+        ahead = foreach.lerp(gradients, moments, momentum) if options.nesterov else moments
         dtype = PRECISIONS[options.ns_precision]
-        whole = torch.stack(ahead) if len(ahead) > 1 else ahead[0][None]
+        whole = torch.stack(list(ahead)) if len(stack) > 1 else ahead[0][None]  # no copy of one
         directions = orthogonalised(whole, options.ns_steps, dtype).unbind(0)
         if options.weight_decay:
-            torch._foreach_mul_(weights, 1.0 - lr * options.weight_decay)
+            foreach.scale(weights, 1.0 - lr * options.weight_decay)
         size = lr * scale_of(first.rows, first.columns, options.scale)
-        torch._foreach_add_(weights, directions, alpha=-size)
+        foreach.add(weights, directions, alpha=-size)
 
     def gradient(self, name: str) -> Tensor:
         """Give a parameter's gradient."""
