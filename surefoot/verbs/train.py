@@ -1,4 +1,4 @@
-"""Trains a model: checks the plan, then trains into a new run folder, or goes on with an old run."""
+"""Trains a model: checks the plan, then trains into a new run folder, or goes on with a run."""
 
 import argparse
 import sys
