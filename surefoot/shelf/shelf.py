@@ -57,7 +57,7 @@ class Shelf:
             raise
         self.failures = 0
         self.verified.add(saved.checkpoint)
-        notes = [*saved.notes, *self.tried(lambda: self.point("latest", saved.checkpoint))]
+        notes = [*saved.notes, *self.point("latest", saved.checkpoint)]
         self.told(content, saved)
         notes += self.rotate(pins)
         return replace(saved, notes=tuple(notes))
@@ -81,9 +81,9 @@ class Shelf:
         """Hash every checkpoint, and give what is wrong with each."""
         return {one: verify(one) for one in self.checkpoints()}
 
-    def point(self, pointer: Pointer, checkpoint: Checkpoint) -> None:
-        """Let a pointer name a checkpoint."""
-        pointers.point(self.run, pointer, checkpoint, self.disk)
+    def point(self, pointer: Pointer, checkpoint: Checkpoint) -> list[str]:
+        """Let a pointer name a checkpoint; it is a hint, so a failure is a note."""
+        return self.tried(lambda: pointers.point(self.run, pointer, checkpoint, self.disk))
 
     def sweep(self, pins: Collection[Checkpoint] = ()) -> list[str]:
         """Clear what a killed process left half done; once, under the lock, after the load."""
@@ -91,6 +91,9 @@ class Shelf:
         for pattern in (f"{TMP}*", f"{rotation.TRASH}*"):
             for left in sorted(self.run.glob(pattern)):
                 notes += self.tried(lambda left=left: self.disk.remove_tree(left))
+        newest = next((o for o in self.checkpoints() if on_lineage(o, self.lineage)), None)
+        if newest in self.verified:  # killed between the commit and the pointer
+            notes += self.point("latest", newest)
         return notes + self.rotate(pins)
 
     def rotate(self, pins: Collection[Checkpoint] = ()) -> list[str]:
