@@ -1,4 +1,4 @@
-"""The causality audit: does a model see the future?"""
+"""The causality audit: shows whether a model sees the future."""
 
 import time
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def audit_recipe(recipe: Recipe, length: int = LENGTH) -> Verdict:
-    """Audit a recipe's model with its first values and shaken, at the plan's first and last knobs."""
+    """Audit a recipe's model as initialised and shaken, at the plan's first and last knobs."""
     begin = time.monotonic()
     measures: list[Measure] = []
     leaks: list[str] = []

@@ -20,3 +20,12 @@ def shape(recipe: Recipe) -> Shape:
         value_embeddings=model.value_embeddings,
         attention=model.attention,
     )
+
+
+def with_vocab(recipe: Recipe) -> Recipe:
+    """Give a recipe that left its vocabulary to the tokenizer one that needs no corpus to count."""
+    if recipe.model.vocab:
+        return recipe
+    told = getattr(recipe.data.tokenizer, "vocab", 256)
+    model = recipe.model.model_copy(update={"vocab": -(-told // 64) * 64})
+    return recipe.model_copy(update={"model": model})

@@ -254,15 +254,6 @@ def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
         )
 
 
-def with_vocab(recipe: Recipe) -> Recipe:
-    """Give a recipe that left its vocabulary to the tokenizer one that needs no corpus to count."""
-    if recipe.model.vocab:
-        return recipe
-    told = getattr(recipe.data.tokenizer, "vocab", 256)
-    model = recipe.model.model_copy(update={"vocab": -(-told // 64) * 64})
-    return recipe.model_copy(update={"model": model})
-
-
 def leaks(recipe: Recipe) -> tuple[str, ...]:
     """Ask the audit's quick form whether the model sees the future."""
     from surefoot.audit.audit import quick

@@ -1,4 +1,4 @@
-"""Audits a model for leaks: does an output depend on later tokens?"""
+"""Audits a model for leaks of the future: whether an output depends on later tokens."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def main(asked: argparse.Namespace) -> int:
 
     from surefoot.audit.audit import audit_recipe
     from surefoot.recipe.load import load
-    from surefoot.run.session import with_vocab
+    from surefoot.plan.shape import with_vocab
     from surefoot.show.printed import document
 
     recipe = with_vocab(load(asked.what[0], asked.changes).recipe)
