@@ -7,6 +7,7 @@ h // (heads / kv_heads).
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def by_document(
         edges = [0, *(borders[row].nonzero().flatten() + 1).tolist(), queries]
         parts = [
             attend(*(t[row : row + 1, :, low:high] for t in (q, k, v)), high - low, None, scoring)
-            for low, high in zip(edges, edges[1:], strict=False)
+            for low, high in pairwise(edges)
         ]
         rows.append(torch.cat(parts, dim=2))
     return torch.cat(rows)

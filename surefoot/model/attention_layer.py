@@ -150,7 +150,7 @@ class AttentionLayer(nn.Module):
 
     @torch.no_grad()
     def stats(self) -> dict[str, float]:
-        """Give the largest score of the last pass, before any cap, from the latest of its tokens."""
+        """Give the largest score of the latest tokens of the last pass, before any cap."""
         if self._sample is None:
             return {}
         q, k = (t.float() for t in self._sample)

@@ -55,7 +55,7 @@ class KvRing(State):
         return replace(self, length=end)
 
     def latest(self, count: int, ordered: bool = True) -> tuple[Tensor, Tensor]:
-        """Give the latest so many, fewer where fewer are held; a whole ring unordered is no copy."""
+        """Give the latest, as many as are held; a whole ring, unordered, is no copy."""
         size = self.keys.shape[2]
         count = min(count, self.length, size)
         low = (self.length - count) % size

@@ -23,7 +23,7 @@ def made(length: int, turned: int, base: float) -> tuple[Tensor, Tensor]:
 def table(
     length: int, turned: int, base: float, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Give cosines and sines [at least length, turned / 2], shared by all layers that turn alike."""
+    """Give cosines and sines [length or more, turned / 2], shared by layers that turn alike."""
     name = (turned, base, device, dtype)
     held = _tables.get(name)
     if held is None or len(held[0]) < length:
