@@ -1,6 +1,5 @@
 """One operation over many tensors: on a GPU one launch for all of them."""
 
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ add = torch._foreach_add_  # pyright: ignore[reportPrivateImportUsage]
 subtract = torch._foreach_sub_  # pyright: ignore[reportPrivateImportUsage]
 
 
-def norms(tensors: Sequence[Tensor]) -> Tensor:
+def norms(tensors: list[Tensor]) -> Tensor:
     """Give the norm of each tensor, summed in fp32 at least, on its device."""
     if not tensors:
         return torch.zeros(1)

@@ -39,7 +39,7 @@ class Learner:
     ) -> None:
         self.device = torch.device(device)
         self.train = train
-        self.precision = precision.resolved(train.precision, self.device)
+        self.precision: precision.Precision = precision.resolved(train.precision, self.device)
         if self.precision == "bf16_pure":
             model = model.to(precision.weight_dtype(self.precision))
         self.model = model.to(self.device)
@@ -182,8 +182,7 @@ def misfit(rows: list[str]) -> ShelfError:
             what="checkpoint",
             value=f"{len(rows)} tensors that don't fit",
             why="it was made with another model or other optimisers (nothing was loaded):\n  "
-            + "\n  ".join(rows[:SHOWN] + more)
-            + "\n",
+            + "\n  ".join(rows[:SHOWN] + more),
             instead="Resume with the run's own recipe.toml, or start a new run from the weights: "
             "--init-from",
         )

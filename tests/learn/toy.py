@@ -1,4 +1,4 @@
-"""A model small enough to check by hand: it keeps the model's contract and every role but tables."""
+"""A model small enough to check by hand; it keeps the contract and has every role but tables."""
 
 from collections.abc import Mapping
 from typing import Any
