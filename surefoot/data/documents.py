@@ -42,8 +42,7 @@ class Split:
             yield document.part == "val", document
         elif self.tail:
             head, end = cut(document, self.tail)
-            yield False, head
-            yield True, end
+            yield from ((piece is end, piece) for piece in (head, end) if piece.text)
         else:
             yield place(document) < self.below, document
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,10 @@ class Writer:
 
     def __init__(self, folder: Path, name: str, width: int) -> None:
         self.type = np.dtype(f"<u{width}")
-        self.tokens = (folder / f"{name}.bin").open("wb")
-        self.ends = (folder / f"{name}.idx").open("wb")
-        self.prompts = (folder / f"{name}.prompts").open("wb")
+        self.files = ExitStack()
+        self.tokens = self.files.enter_context((folder / f"{name}.bin").open("wb"))
+        self.ends = self.files.enter_context((folder / f"{name}.idx").open("wb"))
+        self.prompts = self.files.enter_context((folder / f"{name}.prompts").open("wb"))
         self.count = self.documents = self.bytes = self.prompted = 0
 
     def add(self, ids: Sequence[NDArray[Any]], size: int) -> None:
@@ -69,10 +71,8 @@ class Writer:
         self.documents += 1
         self.bytes += size
 
-    def close(self) -> dict[str, int]:
-        """Finish, and say what was written."""
-        for file in (self.tokens, self.ends, self.prompts):
-            file.close()
+    def told(self) -> dict[str, int]:
+        """Say what was written."""
         return {
             "tokens": self.count,
             "documents": self.documents,
@@ -138,28 +138,35 @@ def encoded(corpus: Corpus, tokenizer: Tokenizer, split: Split) -> Path:
 
 
 def write(corpus: Corpus, tokenizer: Tokenizer, split: Split, folder: Path) -> None:
-    """Tokenise all documents, some at a time."""
+    """Tokenise all documents into a folder."""
     width = 2 if tokenizer.vocab <= 65_536 else 4
     sides = (Writer(folder, "tokens", width), Writer(folder, "val", width))
-    total, done = corpus.size(), 0
-    check = CHECKED
+    with sides[0].files, sides[1].files:
+        tokenise(corpus, tokenizer, split, sides)
+    if corpus.moved():
+        raise DataError(moving(corpus))
+    meta = {"width": width, "train": sides[0].told(), "val": sides[1].told()}
+    (folder / "tokenizer.json").write_bytes(tokenizer.save())
+    (folder / "meta.json").write_text(json.dumps(meta | {"files": corpus.digests}))
+
+
+def tokenise(
+    corpus: Corpus, tokenizer: Tokenizer, split: Split, sides: tuple[Writer, Writer]
+) -> None:
+    """Write each document's tokens to its side, encoding some documents at a time."""
+    total, done, check = corpus.size(), 0, CHECKED
+    end = np.array([] if tokenizer.eos is None else [tokenizer.eos], dtype=np.uint32)
     for group in grouped(split, corpus.documents()):
         texts = [text for _, d in group for text in (d.prompt, d.text)]
         ids = tokenizer.many(texts)
         if check > 0:
             check -= same(tokenizer, texts, ids)
-        end = np.array([] if tokenizer.eos is None else [tokenizer.eos], dtype=np.uint32)
         for i, (val, document) in enumerate(group):
             parts = [ids[2 * i], ids[2 * i + 1], end[: 1 if document.ends else 0]]
-            size = len(texts[2 * i].encode()) + len(texts[2 * i + 1].encode())
+            size = len(document.prompt.encode()) + len(document.text.encode())
             sides[val].add(parts, size)
             done += size
         corpus.progress("tokenising", done, total)
-    if corpus.moved():
-        raise DataError(moving(corpus))
-    meta = {"width": width, "train": sides[0].close(), "val": sides[1].close()}
-    (folder / "tokenizer.json").write_bytes(tokenizer.save())
-    (folder / "meta.json").write_text(json.dumps(meta | {"files": corpus.digests}))
 
 
 def grouped(split: Split, documents: Iterable[Document]) -> Iterator[list[tuple[bool, Document]]]:
@@ -219,25 +226,26 @@ def from_text(corpus: Corpus, options: Choice, share: float, needed: int) -> Pre
     """Prepare a corpus of text; validation is a share of it, raised until it is long enough."""
     scan = corpus.scan()
     module = kinds.find("tokenizers", options.kind, "data.tokenizer.kind")
-    density, last = module.bytes_per_token, None
+    split = scan.split(share, needed * module.bytes_per_token)
     while True:
-        split = scan.split(share, needed * density)
-        if split != last:
-            tokenizer = learnt(corpus, options, scan, split)
-            folder = encoded(corpus, tokenizer, split)
-            meta = read_json(folder / "meta.json")
-        if split == last or meta["val"]["tokens"] >= needed or share == 0 or scan.parted:
+        tokenizer = learnt(corpus, options, scan, split)
+        folder = encoded(corpus, tokenizer, split)
+        meta = read_json(folder / "meta.json")
+        val = meta["val"]
+        if share == 0 or scan.parted or val["tokens"] >= needed:
             break
-        last, density = split, density * 1.5
-    width = meta["width"]
-    facts = told(corpus, scan, split, meta, share)
+        # the guess was short: now it is known how many bytes a token has
+        more = scan.split(share, 1.05 * needed * val["bytes"] / max(1, val["tokens"]))
+        if more == split or more.below < split.below:
+            break
+        split = more
     return Prepared(
-        train=side(folder, "tokens", width, meta["train"]),
-        val=side(folder, "val", width, meta["val"]),
+        train=side(folder, "tokens", meta["width"], meta["train"]),
+        val=side(folder, "val", meta["width"], val),
         tokenizer=tokenizer,
         fingerprint=folder.name,
         files=corpus.digests,
-        facts=facts,
+        facts=told(corpus, scan, split, meta, share),
     )
 
 

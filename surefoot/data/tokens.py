@@ -3,6 +3,8 @@
 import errno
 import os
 import time
+import weakref
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +29,7 @@ class Piece:
             self.file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
             raise lost(shard, f"it can't be opened ({error.strerror})") from None
+        self.close = weakref.finalize(self, os.close, self.file)  # also when nobody closes it
         self.seen = self.look()
 
     def look(self) -> tuple[int, int]:
@@ -44,7 +47,7 @@ class Piece:
 
     def into(self, row: NDArray[Any], token: int) -> None:
         """Fill a row with the tokens from one on; fewer than were promised is an error."""
-        view = memoryview(row).cast("B")
+        view = row.data.cast("B")
         at = self.shard.offset + token * self.shard.width
         done = 0
         while done < len(view):
@@ -69,7 +72,7 @@ class Tokens:
         for shard in shards:
             self.pieces.append(Piece(shard, self.count))
             self.count += shard.count
-        self.starts = np.array([piece.start for piece in self.pieces], dtype=np.int64)
+        self.starts = [piece.start for piece in self.pieces]
         self.type = max((piece.type for piece in self.pieces), default=np.dtype("<u2"))
 
     def __len__(self) -> int:
@@ -91,7 +94,7 @@ class Tokens:
     def fill(self, row: NDArray[Any], start: int) -> None:
         """Fill one row, across files where it must."""
         assert 0 <= start <= self.count - len(row), f"tokens {start}+{len(row)} of {self.count}"
-        number = int(np.searchsorted(self.starts, start, side="right")) - 1
+        number = bisect_right(self.starts, start) - 1
         done = 0
         while done < len(row):
             piece = self.pieces[number]
@@ -126,7 +129,7 @@ class Tokens:
     def close(self) -> None:
         """Let the files go."""
         for piece in self.pieces:
-            os.close(piece.file)
+            piece.close()
         self.pieces = []
 
 

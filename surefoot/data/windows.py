@@ -93,7 +93,7 @@ class Whole:
 
 def short(tokens: int, seq_len: int) -> Problem:
     """Say that the corpus is shorter than one row."""
-    most = max(1, (tokens - 1) // 2)
+    most = max(1, tokens // 2)
     return Problem(
         what="train.seq_len",
         value=str(seq_len),
