@@ -166,6 +166,14 @@ def read(checkpoint: Checkpoint) -> Content:
     raise Damage(STATE, "its files change while they are read")
 
 
+def text(path: Path) -> str:
+    """Read a file that is text, or say that it is none."""
+    try:
+        return read_limited(path).decode()
+    except UnicodeDecodeError as error:
+        raise Damage(path.name, f"byte {error.start} is not UTF-8") from None
+
+
 def unpacked(checkpoint: Checkpoint) -> Content:
     """Read the files of a checkpoint whose hashes are right."""
     folder, how = checkpoint.path, manifest(checkpoint).how
@@ -182,7 +190,7 @@ def unpacked(checkpoint: Checkpoint) -> Content:
         model=tensors.retied(stored, tied),
         optim=tensors.read(folder / OPTIM),
         state=state,
-        recipe=read_limited(folder / RECIPE).decode(),
+        recipe=text(folder / RECIPE),
         tokenizer=read_limited(folder / TOKENIZER),
         journal=Offset.read(how["journal"]) if isinstance(how.get("journal"), dict) else None,
         how=how,

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from surefoot.errors import ShelfError, SurefootError
-from surefoot.shelf import format, save, shelf, tensors
+from surefoot.shelf import format as layout
+from surefoot.shelf import save, shelf, tensors
 from surefoot.shelf.checkpoint import candidates, manifest, verify
 from surefoot.shelf.disk import Disk
 from surefoot.shelf.journal import Journal
@@ -23,7 +25,7 @@ from tests.shelf import toy
 from tests.shelf.disks import Failing, Forgetful, Mortal, Recording, Rotten, Small
 from tests.shelf.mutants import broken
 
-DATA = format.PARTS
+DATA = layout.PARTS
 
 
 def saved_operations(
@@ -46,20 +48,18 @@ def violations(done: list[tuple[str, str]]) -> list[str]:
     tmp, new, old = ".tmp-step-00000002", "step-00000002", "step-00000001"
     chain = [("fsync", "journal.jsonl"), ("mkdir", tmp)]
     chain += [(operation, part) for part in DATA for operation in ("create", "write", "fsync")]
-    for part in (format.MANIFEST, format.COMMIT):
+    for part in (layout.MANIFEST, layout.COMMIT):
         chain += [(operation, part) for operation in ("create", "write", "fsync")]
     run = done[first["rename", new] + 1][1] if ("rename", new) in first else ""
     chain += [("fsync_folder", tmp), ("rename", new), ("fsync_folder", run)]
-    chain += [("rename", "latest"), ("rename", f".trash-{old}"), ("unlink", format.COMMIT)]
-    chain += [("unlink", format.MODEL), ("rmdir", f".trash-{old}")]
+    chain += [("rename", "latest"), ("rename", f".trash-{old}"), ("unlink", layout.COMMIT)]
+    chain += [("unlink", layout.MODEL), ("rmdir", f".trash-{old}")]
     missing = [what for what in chain if what not in first]
     if missing:
         return [f"never: {what}" for what in missing]
     places = [first[what] for what in chain]
-    pairs = zip(chain, chain[1:], strict=False)
-    return [
-        f"{b} before {a}" for (a, b), x, y in zip(pairs, places, places[1:], strict=False) if x >= y
-    ]
+    steps = zip(pairwise(chain), pairwise(places), strict=True)
+    return [f"{b} before {a}" for (a, b), (x, y) in steps if x >= y]
 
 
 def test_all_is_durable_before_the_name_and_the_name_before_the_deletion(tmp_path: Path) -> None:
@@ -103,8 +103,12 @@ def test_a_broken_protocol_is_found_by_the_order_check(fault: str, tmp_path: Pat
 
 
 def test_deleting_before_the_commit_is_found_by_the_order_check(tmp_path: Path) -> None:
-    first = "        notes += self.rotate(pins)\n        return replace(saved"
-    change = [(first, "        return replace(saved"), ("        try:\n            saved = save(", "        self.keep = 0\n        self.rotate(pins)\n        try:\n            saved = save(")]  # fmt: skip
+    late, start = "        notes += self.rotate(pins)\n", "        try:\n            saved = save("
+    early = "        self.keep = 0\n        self.rotate(pins)\n"
+    change = [
+        (f"{late}        return replace(saved", "        return replace(saved"),
+        (start, early + start),
+    ]
     mutant = broken(shelf, tmp_path, *change)
     assert violations(saved_operations(tmp_path / "run", Recording(), mutant.Shelf))
 
@@ -126,7 +130,7 @@ def test_a_saved_state_comes_back_bit_by_bit(tmp_path: Path) -> None:
 
 def test_a_tied_tensor_is_stored_once(tmp_path: Path) -> None:
     checkpoint = toy.put(tmp_path, 1)
-    assert set(format.header(checkpoint.path / format.MODEL)) == {"embedding.weight", "scale"}
+    assert set(layout.header(checkpoint.path / layout.MODEL)) == {"embedding.weight", "scale"}
 
 
 def test_a_snapshot_does_not_change_while_training_goes_on(tmp_path: Path) -> None:
@@ -199,10 +203,10 @@ def test_a_checkpoint_of_another_course_of_the_run_is_replaced(tmp_path: Path) -
 
 def test_a_damaged_folder_in_the_way_is_kept_under_another_name(tmp_path: Path) -> None:
     checkpoint = toy.put(tmp_path, 2)
-    (checkpoint.path / format.MODEL).write_bytes(b"torn")
+    (checkpoint.path / layout.MODEL).write_bytes(b"torn")
     toy.put(tmp_path, 2)
     assert verify(checkpoint) == []
-    assert (tmp_path / "corrupt-step-00000002-1" / format.MODEL).read_bytes() == b"torn"
+    assert (tmp_path / "corrupt-step-00000002-1" / layout.MODEL).read_bytes() == b"torn"
 
 
 def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:

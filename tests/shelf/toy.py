@@ -114,8 +114,8 @@ def outcome(run: Path) -> dict[str, Any]:
     }
 
 
-def in_child(act: Callable[[], object]) -> int:
-    """Do something in a forked child; give its exit code, or minus the signal that ended it."""
+def forked(act: Callable[[], object]) -> int:
+    """Do something in a forked child, and give its pid at once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of forks beside threads
         pid = os.fork()
@@ -126,7 +126,12 @@ def in_child(act: Callable[[], object]) -> int:
             code = 0
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
+
+
+def in_child(act: Callable[[], object]) -> int:
+    """Do something in a forked child; give its exit code, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(forked(act), 0)[1])
 
 
 def emptied(folder: Path) -> Path:
