@@ -1,14 +1,16 @@
 """Writes what stands beside the journal: CSV, log, samples, status and the heartbeat."""
 
+import contextlib
 import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from surefoot.records import End, Eval, Record, Step, read
+from surefoot.records import End, Eval, Record, Step, read, written
 from surefoot.run.memory import rss_mib
 from surefoot.shelf.disk import Disk
-from surefoot.show import columns, summary, terminal
+from surefoot.show.columns import Tables
+from surefoot.show.report import report
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
@@ -25,43 +27,39 @@ class Telemetry:
         self.run, self.disk = run, disk
         self.pending: dict[str, list[str]] = {}
         self.flushed = self.told = 0.0
-        self.header = columns.metrics_header(run.recipe)
+        self.tables = Tables(run.recipe)
+        self.status = Status(run.recipe)
+        self.log = Lines(run.recipe.train.steps, run.recipe.logs.every)
         self.rebuild()
         self.beat = Heartbeat(run, disk)
 
     def rebuild(self) -> None:
         """Write the tables anew from the journal, so that a resume leaves no line twice."""
         path = self.run.folder / "journal.jsonl"
-        records = list(read(path)) if path.exists() else []
-        for name, header, row in self.tables():
-            rows = [row(record) for record in records]
-            text = columns.line(header) + "".join(columns.line(one) for one in rows if one)
+        past = list(read(path)) if path.exists() else []
+        for name, text in self.tables.whole(past).items():
             self.disk.write_atomic(self.run.folder / name, text.encode())
-
-    def tables(self) -> list[tuple[str, list[str], Any]]:
-        """Name each table, its header, and how a record becomes a row."""
-        return [
-            ("metrics.csv", self.header, lambda r: columns.metrics_row(r, self.header)),
-            ("val.csv", columns.VAL_HEADER, columns.val_row),
-        ]
+        for record in past:
+            self.status.take(record)
 
     def __call__(self, record: Record) -> None:
         """Take in one record."""
-        for name, _, row in self.tables():
-            if cells := row(record):
-                self.add(name, columns.line(cells))
-        if said := terminal.plain_line(record):
-            stamp = time.strftime("%H:%M:%S", time.localtime(record.t))
-            self.add("train.log", f"{stamp}  {said}\n")
+        for name, line in self.tables.lines(record):
+            self.add(name, line)
+        for line in self.log.lines(record):
+            self.add(
+                "train.log", f"{time.strftime('%H:%M:%S', time.localtime(record.t))}  {line}\n"
+            )
         if isinstance(record, Eval):
             for sample in self.run.judge.samples:
-                self.add("samples.jsonl", json.dumps(sample) + "\n")
+                self.add("samples.jsonl", json.dumps(written(sample)) + "\n")
+        self.status.take(record)
         now = time.monotonic()
         urgent = not isinstance(record, Step)
         if urgent or now - self.flushed > FLUSH_S:
             self.flush(now)
         if urgent or now - self.told > STATUS_S:
-            self.status(record, now)
+            self.tell(now)
         if isinstance(record, End):
             self.close()
 
@@ -70,28 +68,39 @@ class Telemetry:
         self.pending.setdefault(name, []).append(text)
 
     def flush(self, now: float) -> None:
-        """Append what is pending."""
+        """Append what is pending; a disk that is full keeps it waiting, as the journal does."""
         self.flushed = now
-        for name, texts in self.pending.items():
-            opened = self.disk.open_append(self.run.folder / name)
+        for name in list(self.pending):
             try:
-                self.disk.append(opened, "".join(texts).encode())
-            finally:
-                self.disk.close(opened)
-        self.pending = {}
+                self.append(name, "".join(self.pending[name]))
+            except OSError:  # told by the journal, which has the same trouble and more patience
+                return
+            del self.pending[name]
 
-    def status(self, record: Record, now: float) -> None:
+    def append(self, name: str, text: str) -> None:
+        """Add text to a file of the run folder."""
+        opened = self.disk.open_append(self.run.folder / name)
+        try:
+            self.disk.append(opened, text.encode())
+        finally:
+            self.disk.close(opened)
+
+    def tell(self, now: float) -> None:
         """Replace status.json."""
         self.told = now
-        text = json.dumps(summary.status(self.run.recipe, self.run.progress, record)) + "\n"
-        self.disk.write_atomic(self.run.folder / "status.json", text.encode())
+        self.replace("status.json", json.dumps(self.status.row()) + "\n")
+
+    def replace(self, name: str, text: str) -> None:
+        """Replace a small file; on a full disk the old one stays."""
+        with contextlib.suppress(OSError):  # as for flush
+            self.disk.write_atomic(self.run.folder / name, text.encode())
 
     def close(self) -> None:
-        """Write the summary and stop the heartbeat."""
+        """Write the summary and the report, and stop the heartbeat."""
         self.beat.close()
-        records = list(read(self.run.folder / "journal.jsonl"))
-        text = json.dumps(summary.metrics(records), indent=1) + "\n"
-        self.disk.write_atomic(self.run.folder / "metrics.json", text.encode())
+        past = list(read(self.run.folder / "journal.jsonl"))
+        self.replace("metrics.json", json.dumps(metrics(past), indent=1) + "\n")
+        self.replace("report.md", report(past, self.run.recipe, self.run.judge.samples))
 
 
 class Heartbeat(threading.Thread):

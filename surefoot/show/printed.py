@@ -28,3 +28,14 @@ def escape(sign: str) -> str:
 def document(**parts: Any) -> str:
     """Give the one JSON document that `--json` prints."""
     return json.dumps({"v": 1, **written(parts)}, allow_nan=False)
+
+
+# each sign of ours that is not ASCII, for terminals that can't show it
+PLAIN = str.maketrans(
+    {"·": "|", "─": "-", "█": "#", "×": "x", "→": "->", "–": "-", "…": "...", "🚀": "raise"}
+)
+
+
+def in_ascii(text: str) -> str:
+    """Write a line in ASCII alone."""
+    return text.translate(PLAIN).encode("ascii", "backslashreplace").decode()
