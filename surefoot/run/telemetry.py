@@ -10,7 +10,9 @@ from surefoot.records import End, Eval, Record, Step, read, written
 from surefoot.run.memory import rss_mib
 from surefoot.shelf.disk import Disk
 from surefoot.show.columns import Tables
+from surefoot.show.lines import Lines
 from surefoot.show.report import report
+from surefoot.show.summary import Status, metrics
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
@@ -46,10 +48,10 @@ class Telemetry:
         """Take in one record."""
         for name, line in self.tables.lines(record):
             self.add(name, line)
+        stamp = time.strftime("%H:%M:%S", time.localtime(record.t))
         for line in self.log.lines(record):
-            self.add(
-                "train.log", f"{time.strftime('%H:%M:%S', time.localtime(record.t))}  {line}\n"
-            )
+            for part in fitted(line, 180, limit=189):  # bytes: 200 with the time and the newline
+                self.add("train.log", f"{stamp}  {part}\n")
         if isinstance(record, Eval):
             for sample in self.run.judge.samples:
                 self.add("samples.jsonl", json.dumps(written(sample)) + "\n")
@@ -100,7 +102,7 @@ class Telemetry:
         self.beat.close()
         past = list(read(self.run.folder / "journal.jsonl"))
         self.replace("metrics.json", json.dumps(metrics(past), indent=1) + "\n")
-        self.replace("report.md", report(past, self.run.recipe, self.run.judge.samples))
+        self.replace("report.md", report(self.run.recipe, past, self.run.judge.samples))
 
 
 class Heartbeat(threading.Thread):
