@@ -5,10 +5,11 @@ from typing import Any
 
 from surefoot import kinds
 from surefoot.model import ffn
-from surefoot.model.model import letters
+from surefoot.model.model import letters, value_layers
 from surefoot.recipe.facts import Facts, Shape
 
 BACKWARD = 3.0  # a training step's work over that of its forward pass
+VALUE_SCALARS = 2  # how much a layer takes of its own values, and of the table's
 
 
 def layer_facts(recipe: Any, shape: Shape) -> list[Facts]:
@@ -27,7 +28,15 @@ def parts(recipe: Any, shape: Shape) -> list[Facts]:
     norm = Facts({"scalar": shape.dim}, flops=4.0 * shape.dim, activations=float(shape.dim))
     layer = [ffn.facts(shape, recipe.ffn), joint, joint, norm, norm]
     head = kinds.find("heads", recipe.head.kind).facts(shape, recipe.head, recipe.tied)
-    return [*layer_facts(recipe, shape), *layer * shape.layers, head]
+    mixed = [Facts({"scalar": VALUE_SCALARS})] * taking_values(recipe, shape)
+    return [*layer_facts(recipe, shape), *layer * shape.layers, *mixed, head]
+
+
+def taking_values(recipe: Any, shape: Shape) -> int:
+    """Count the layers whose mixer takes token values and that are given a table of them."""
+    kinds_used = [recipe.mixers[letter].kind for letter in letters(recipe)]
+    given = [kinds_used[i] for i, _ in value_layers(shape)]
+    return sum(hasattr(kinds.find("mixers", kind).Mixer, "attach_values") for kind in given)
 
 
 def forecast_parameters(recipe: Any, shape: Shape) -> dict[str, int]:

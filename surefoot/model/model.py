@@ -85,12 +85,10 @@ class Model(nn.Module):
 
     def attach(self) -> None:
         """Give the first and last layers the tables of token values that they share."""
-        tables, layers = len(self.value_embeddings), len(self.layers)
-        for i, table in enumerate(self.value_embeddings):
-            for layer in (i, layers - tables + i):
-                mixer = self.layers[layer].mixer
-                if hasattr(mixer, "attach_values"):
-                    mixer.attach_values(table)
+        for layer, table in value_layers(self.shape):
+            mixer = self.layers[layer].mixer
+            if hasattr(mixer, "attach_values"):
+                mixer.attach_values(self.value_embeddings[table])
 
     @property
     def causal(self) -> bool:
@@ -171,6 +169,13 @@ class Model(nn.Module):
 def letters(recipe: Any) -> str:
     """Write out the pattern: the mixer of each layer, from the bottom up."""
     return (recipe.pattern * recipe.layers)[: recipe.layers]
+
+
+def value_layers(shape: Shape) -> list[tuple[int, int]]:
+    """Pair the first and the last layers with the table that they share, in the same order."""
+    tables = range(shape.value_embeddings)
+    upper = shape.layers - shape.value_embeddings
+    return [(i, i) for i in tables] + [(upper + i, i) for i in tables]
 
 
 def value_tables(shape: Shape) -> list[Table]:

@@ -94,7 +94,7 @@ class Linear(nn.Module):
 
 
 class Norm(nn.Module):
-    """Root-mean-square norm with a learned gain; always computed in fp32."""
+    """Root-mean-square norm with a learned gain; computed in fp32 at least."""
 
     weight: Tensor
 
@@ -104,5 +104,6 @@ class Norm(nn.Module):
         parameter(self, "weight", (dim,), Declared("scalar", mean=1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = nn.functional.rms_norm(x.float(), (self.dim,), self.weight.float(), 1e-6)
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        normed = nn.functional.rms_norm(x.to(wide), (self.dim,), self.weight.to(wide), 1e-6)
         return normed.to(x.dtype)

@@ -100,3 +100,9 @@ def facts(shape: Shape, options: Options, tied: bool) -> Facts:
         flops=2.0 * shape.vocab * shape.dim,
         activations=3.0 * shape.dim,  # the norm's input and output, and the written gradient
     )
+
+
+def examples() -> list[Options]:
+    """Give options that show the range of what this head can be."""
+    full = Options(logit_cap=5.0, label_smoothing=0.1, z_loss=1e-2)
+    return [Options(), full, full.model_copy(update={"logit_cap_kind": "rational"})]

@@ -120,3 +120,8 @@ def facts(shape: Shape, options: Options) -> Facts:
         activations=shape.dim * (5.0 + options.levels),
         state=shape.dim * (2.0**options.levels - 1),
     )
+
+
+def examples() -> list[Options]:
+    """Give options that show the range of what this mixer can be."""
+    return [Options(), Options(levels=3, gains="channel", init_out="normal")]
