@@ -10,7 +10,7 @@ from surefoot.records import End, Eval, Record, Step, read, written
 from surefoot.run.memory import rss_mib
 from surefoot.shelf.disk import Disk
 from surefoot.show.columns import Tables
-from surefoot.show.lines import Lines
+from surefoot.show.lines import Lines, fitted
 from surefoot.show.report import report
 from surefoot.show.summary import Status, metrics
 
