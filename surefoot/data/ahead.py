@@ -13,6 +13,7 @@ class Ahead:
         self.draw, self.depth = draw, depth
         self.ready: dict[int, Batch | BaseException] = {}
         self.next = 0  # the step to draw next; 0 = nobody has asked yet
+        self.drawing = 0  # the step that is being drawn now
         self.wanted = 0  # the step that was asked for last
         self.turn = 0  # counts the times that all drawn batches were thrown away
         self.closed = False
@@ -24,7 +25,7 @@ class Ahead:
         """Give a step's batch; what went wrong in drawing it goes wrong here."""
         with self.changed:
             assert not self.closed, "the reader ahead is closed"
-            if step not in self.ready and step != self.next:
+            if step not in self.ready and step not in (self.next, self.drawing):
                 self.forget(step)
             self.wanted = step
             self.changed.notify_all()
@@ -47,7 +48,7 @@ class Ahead:
     def forget(self, step: int) -> None:
         """Begin anew at a step; the caller holds the lock."""
         self.ready.clear()
-        self.next = step
+        self.next, self.drawing = step, 0
         self.turn += 1
 
     def work(self) -> None:
@@ -59,14 +60,14 @@ class Ahead:
                 if self.closed:
                     return
                 step, turn = self.next, self.turn
-                self.next += 1
+                self.next, self.drawing = step + 1, step
             try:
                 found: Batch | BaseException = self.draw(step)
             except BaseException as error:  # noqa: BLE001 (raised again where the batch is needed)
                 found = error
             with self.changed:
                 if turn == self.turn:
-                    self.ready[step] = found
+                    self.ready[step], self.drawing = found, 0
                 self.changed.notify_all()
 
     def idle_over(self) -> bool:

@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -16,7 +17,7 @@ def sides(dataset) -> tuple[set[str], set[str]]:
         ids = reader.tokens.read(0, count)
         ends = [0, *reader.ends.tolist()]
         decode = dataset.tokenizer.decode
-        return {decode(ids[a:b].tolist()) for a, b in zip(ends, ends[1:], strict=False)}
+        return {decode(ids[a:b].tolist()) for a, b in itertools.pairwise(ends)}
 
     return texts(dataset.train, dataset.tokens), texts(dataset.val, dataset.val_tokens)
 

@@ -78,7 +78,7 @@ def parsed(raw: bytes, name: str) -> dict[str, Any] | Problem:
     except UnicodeDecodeError as error:
         return wrong(name, f"byte {error.start} of the line is not UTF-8")
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip("\r\n"))
     except RecursionError:
         return wrong(name, "not JSON that can be read (nested too deep)")
     except json.JSONDecodeError as error:
@@ -92,8 +92,7 @@ def parsed(raw: bytes, name: str) -> dict[str, Any] | Problem:
 
 def not_json(line: str, error: json.JSONDecodeError) -> str:
     """Say where a line stops being JSON."""
-    message = error.msg.removesuffix(" starting at").replace(" string starting", " string")
-    message = message[:1].lower() + message[1:]
+    message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at").removesuffix(" starting")
     if not line.endswith("\n"):
         return f"the file's last line is cut short ({message} at column {error.colno})"
     return f"not JSON ({message} at column {error.colno}); the line starts {start(line)}"
@@ -123,7 +122,7 @@ def article(value: object) -> str:
 def start(line: str) -> str:
     """Give the first characters of a line."""
     line = line.strip()
-    return line if len(line) <= 20 else line[:20] + "..."
+    return line if len(line) <= 18 else line[:18] + "..."
 
 
 def wrong(name: str, why: str, fields: list[str] | None = None) -> Problem:

@@ -1,5 +1,6 @@
 """Byte-level BPE: merges of frequent neighbours, learnt from the training text (Sennrich 2016)."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -119,4 +120,7 @@ def load(raw: bytes) -> Tokenizer:
     """Read one back."""
     from tokenizers import Tokenizer as Inner
 
+    # looked at here, because the library raises nothing narrower than Exception
+    if json.loads(raw).get("model", {}).get("type") != "BPE":
+        raise ValueError("it has no BPE model")
     return Tokenizer(Inner.from_str(raw.decode()))
