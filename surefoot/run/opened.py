@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from surefoot.data.tokenizer import Tokenizer, load_tokenizer
-from surefoot.learn.learner import load_weights
+from surefoot.data.tokenizer import Tokenizer, load
+from surefoot.learn.weights import load_weights
 from surefoot.model.model import Model, build
 from surefoot.plan.plan import Plan, Value
 from surefoot.plan.shape import shape
@@ -39,5 +39,5 @@ def open_model(folder: Path, step: str | int | None = None, device: str = "auto"
     load_weights(model, content.model)
     progress = Progress.restored(content.step, content.generation, content.state)
     knobs = Plan(recipe, progress.bends).at(max(1, content.step)).values
-    tokenizer = load_tokenizer(content.tokenizer)
+    tokenizer = load(content.tokenizer)
     return Opened(model.eval(), tokenizer, knobs, recipe, content.step, place)

@@ -57,6 +57,7 @@ class Run:
     phase: str = "idle"  # data, step, eval, save: what the heartbeat tells
     stop_reason: str = ""
     stop_exit: int = 0
+    failure: str = ""
     began: float = 0.0  # monotonic
     data_s: float = 0.0
     step_began: float = 0.0
@@ -145,6 +146,11 @@ class Run:
         if not self.stop_reason:
             self.stop_reason, self.stop_exit = reason, code
 
+    def fail(self, reason: str) -> None:
+        """Leave after this step, for a reason that a person has to mend."""
+        self.failure = reason
+        self.ask_to_stop(reason, 1)
+
     @property
     def stop_requested(self) -> bool:
         """Say whether a signal, a person or the guard asked for a stop."""
@@ -174,13 +180,14 @@ class Run:
         if not sound:
             reason = "the run ended with numbers that are not finite; `best` is the last good one"
             return self.ended("failed", 1, reason)
-        self.saver.finish(self)
+        if not self.failure:
+            self.saver.finish()
         return self.ended("finished", 0, "")
 
     def ended(self, state: str, code: int, reason: str) -> Outcome:
         """Write the end down."""
-        if self.saver.failure is not None and code in (0, 75, 130):
-            state, code, reason = "failed", 1, str(self.saver.failure)
+        if self.failure:
+            state, code, reason = "failed", 1, self.failure
         best = {"step": self.progress.best_step, "ce": self.progress.best_ce}
         self.told(
             End(

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from surefoot.errors import Problem, SurefootError
+from surefoot.errors import ShelfError
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.shelf.save import Content, SaveFailed
@@ -12,16 +12,13 @@ from surefoot.shelf.shelf import Shelf
 if TYPE_CHECKING:
     from surefoot.run.run import Run
 
-PATIENCE = 3  # failed saves in a row before the run stops
-
 
 class Saver:
     """Puts a run on the shelf."""
 
     def __init__(self, recipe: Recipe, shelf: Shelf, pre_decay: int | None) -> None:
         self.recipe, self.shelf, self.pre_decay = recipe, shelf, pre_decay
-        self.failed = 0
-        self.failure: SurefootError | None = None
+        self.failed = False
         self.stall = 0.0
         self.saved_step = -1
 
@@ -32,7 +29,9 @@ class Saver:
             return "final"
         if step == self.pre_decay:
             return "pre_decay"
-        if step in self.recipe.save.milestones or (every and step % every == 0) or self.failed:
+        if step in self.recipe.save.milestones or (every and step % every == 0):
+            return "regular"
+        if self.failed:
             return "regular"
         return "best" if improved else ""
 
@@ -41,7 +40,7 @@ class Saver:
         return Content(
             step=run.progress.step,
             generation=run.progress.generation,
-            model=run.learner.model.state_dict(),
+            model=run.learner.parameters,
             optim=run.learner.slots(),
             state={
                 **run.progress.state(),
@@ -62,38 +61,28 @@ class Saver:
         return self.recipe.train.batch * self.recipe.train.accumulate
 
     def save(self, run: "Run", reason: str) -> None:
-        """Save; a failure is told and tried again after the next step, three end the run."""
+        """Save; a failure is written down by the shelf and tried again after the next step."""
         if run.progress.step == self.saved_step:
             return
         begin = time.monotonic()
         try:
             saved = self.shelf.save(self.content(run), reason)
         except SaveFailed as error:
-            self.refused(run, error)
+            self.failed = True
+            if run.stop_requested or run.progress.step == self.recipe.train.steps:
+                run.fail(str(error))
             return
-        self.failed, self.saved_step = 0, run.progress.step
+        except ShelfError as error:  # the third in a row
+            run.fail(str(error))
+            return
+        self.failed, self.saved_step = False, run.progress.step
         self.stall = time.monotonic() - begin
-        best = run.progress.best_step == run.progress.step
-        for name, due in (("best", best), ("pre-decay", reason == "pre_decay")):
-            if due:
-                self.shelf.point(name, saved.checkpoint)
+        if run.progress.best_step == run.progress.step:
+            self.shelf.point("best", saved.checkpoint)
+        if run.progress.step == self.pre_decay:
+            self.shelf.point("pre-decay", saved.checkpoint)
 
-    def refused(self, run: "Run", error: SaveFailed) -> None:
-        """Count a failed save, and stop the run at the third."""
-        self.failed += 1
-        last = run.progress.step == self.recipe.train.steps
-        if self.failed >= PATIENCE or last or run.stop_requested:
-            self.failure = SurefootError(
-                Problem(
-                    f"save of step {run.progress.step}",
-                    "",
-                    f"{self.failed} save(s) failed, the last: {error}",
-                    "Make room and resume: the last good checkpoint stands",
-                )
-            )
-            run.ask_to_stop(str(self.failure), 1)
-
-    def finish(self, run: "Run") -> None:
+    def finish(self) -> None:
         """Point `final` at the checkpoint of the last step."""
         newest = self.shelf.checkpoints()[0]
         self.shelf.point("final", newest)

@@ -19,7 +19,7 @@ from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.opening import Opening, begin, go_on, read_data
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
-from surefoot.run.run import Outcome
+from surefoot.run.run import Outcome, Run
 from surefoot.shelf.disk import Disk
 from surefoot.shelf.lock import Lock
 from surefoot.shelf.save import Content
@@ -123,7 +123,7 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
     opening = Opening(recipe, dataset, findings, facts, (terminal,))
     terminal.folder(folder)
-    return trained(begin(opening, folder))
+    return trained(begin(opening, folder), terminal)
 
 
 def settled(recipe: Recipe, given: frozenset[str], timed: Timed | None, dataset: Any) -> Recipe:
@@ -186,7 +186,7 @@ def going_on(
     terminal.said(f"resumed {folder} from step {step} of {recipe.train.steps}")
     terminal.begin(recipe)
     opening = Opening(recipe, dataset, findings, {}, (terminal,))
-    return trained(go_on(opening, folder, lock, content, disk))
+    return trained(go_on(opening, folder, lock, content, disk), terminal)
 
 
 def known_accepts(asked: Asked, recipe: Recipe) -> tuple[str, ...]:
@@ -277,10 +277,11 @@ def judged(recipe: Recipe, cost: Forecast, findings: list[Finding]) -> Ended:
     return Ended(3 if refused else 0, status)
 
 
-def trained(run: Any) -> Ended:
+def trained(run: Run, terminal: Terminal) -> Ended:
     """Train an open run and close it, whatever happens."""
     from surefoot.train import train
 
+    terminal.samples = lambda: run.judge.samples
     try:
         with run.signals:
             outcome: Outcome = train(run)
