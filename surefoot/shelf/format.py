@@ -240,6 +240,8 @@ def slot(file: str, tensor: str, told: Any) -> Slot:
         raise Damage(file, f"{tensor!r} has an unknown dtype")
     if not isinstance(shape, list) or len(shape) > DEPTH_LIMIT or not all(map(natural, shape)):
         raise Damage(file, f"{tensor!r} has an impossible shape")
+    if not natural(math.prod(max(size, 1) for size in shape) * 8):  # of no elements, but huge
+        raise Damage(file, f"{tensor!r} has an impossible shape")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(natural, offsets)):
         raise Damage(file, f"{tensor!r} has impossible offsets")
     begin, end = offsets

@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ class Offset:
         return asdict(self)
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> "Offset | None":
+    def read(cls, raw: Any) -> "Offset | None":
         """Read it out of a manifest; None if it is not one."""
+        if not isinstance(raw, dict):
+            return None
         size, lines, sha = raw.get("bytes"), raw.get("lines"), raw.get("sha256")
         if type(size) is int and type(lines) is int and isinstance(sha, str) and size >= 0:
             return cls(size, lines, sha)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from surefoot.errors import Problem, ShelfError
 from surefoot.shelf import tensors
@@ -23,6 +24,7 @@ from surefoot.shelf.format import (
     TOKENIZER,
     Damage,
     name,
+    natural,
     parse_json,
     parse_name,
     read_limited,
@@ -166,6 +168,13 @@ def read(checkpoint: Checkpoint) -> Content:
     raise Damage(STATE, "its files change while they are read")
 
 
+def rewinds(lineage: Any) -> bool:
+    """Say whether this is a lineage: [generation, from_generation, from_step] each."""
+    return isinstance(lineage, list) and all(
+        isinstance(one, list) and len(one) == 3 and all(map(natural, one)) for one in lineage
+    )
+
+
 def text(path: Path) -> str:
     """Read a file that is text, or say that it is none."""
     try:
@@ -184,6 +193,8 @@ def unpacked(checkpoint: Checkpoint) -> Content:
         for alias, owner in tied.items()
     ):
         raise Damage(STATE, "tied names a tensor that is not there")
+    if not rewinds(state.get("lineage", [])):
+        raise Damage(STATE, "lineage is not a list of three numbers each")
     return Content(
         step=checkpoint.step,
         generation=checkpoint.generation,
@@ -192,6 +203,6 @@ def unpacked(checkpoint: Checkpoint) -> Content:
         state=state,
         recipe=text(folder / RECIPE),
         tokenizer=read_limited(folder / TOKENIZER),
-        journal=Offset.read(how["journal"]) if isinstance(how.get("journal"), dict) else None,
+        journal=Offset.read(how.get("journal")),
         how=how,
     )

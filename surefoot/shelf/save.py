@@ -215,7 +215,7 @@ def same(checkpoint: Checkpoint, told: Manifest, journal: Journal | None) -> boo
     there = manifest(checkpoint)
     if there.files != told.files:
         return False
-    offset = Offset.read(there.how.get("journal") or {})
+    offset = Offset.read(there.how.get("journal"))
     return journal is None or offset is None or journal.holds(offset)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from surefoot.shelf.disk import Disk
-from surefoot.shelf.format import FORMAT, ITEM_BYTES, canonical, header
+from surefoot.shelf.format import FORMAT, ITEM_BYTES, Damage, canonical, header
 
 # from the last to the first in a file: the library's own order of dtypes, then by name
 DTYPES = {
@@ -79,9 +79,12 @@ def raw(tensor: Tensor) -> memoryview:
 def read(path: Path) -> dict[str, Tensor]:
     """Read a file whose header has been checked; the tensors are copies, not views of the file."""
     slots = header(path)
-    with safe_open(path, framework="pt") as file:
-        # clone: a view of the file's map would end the process if the file were cut meanwhile
-        return {name: file.get_tensor(name).clone() for name in slots}
+    try:
+        with safe_open(path, framework="pt") as file:
+            # clone: a view of the file's map would end the process if the file were cut meanwhile
+            return {name: file.get_tensor(name).clone() for name in slots}
+    except SafetensorError as error:
+        raise Damage(path.name, f"the library can't read it ({error})") from None
 
 
 def nbytes(tensors: Mapping[str, Tensor]) -> int:

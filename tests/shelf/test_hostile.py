@@ -44,6 +44,7 @@ HEADERS = {
     "negative offsets": tensor_file({"a": f32(-4, 0)}),
     "a negative shape": tensor_file({"a": f32(0, 4, [-1, -1])}, bytes(4)),
     "a shape that overflows": tensor_file({"a": f32(0, 4, [1 << 40, 1 << 40])}, bytes(4)),
+    "a huge shape of no elements": tensor_file({"a": f32(0, 0, [0, 1 << 62, 1 << 62])}),
     "a shape of no numbers": tensor_file({"a": f32(0, 4, [True])}, bytes(4)),
     "an unknown dtype": tensor_file({"a": f32(0, 4, dtype="OBJECT")}, bytes(4)),
     "a dtype that is no text": tensor_file(
@@ -173,6 +174,21 @@ def test_a_tie_to_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_state_that_is_none_is_refused(data: bytes, tmp_path: Path) -> None:
     rewritten(tmp_path, layout.STATE, data)
     assert "state.json" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("lineage", ["x", [1], [[1, 2]], [[1, 0, -5]], [[1, 0, "x"]]])
+def test_a_lineage_that_is_none_is_refused(lineage: Any, tmp_path: Path) -> None:
+    state = {"generation": 0, "step": 1, "lineage": lineage}
+    rewritten(tmp_path, layout.STATE, json.dumps(state).encode())
+    with pytest.raises(ShelfError, match="lineage is not a list"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("journal", ["x", [], {"bytes": -1}, {"bytes": 1, "lines": 1}])
+def test_a_place_in_the_journal_that_is_none_is_none(journal: Any, tmp_path: Path) -> None:
+    signed(tmp_path, lambda raw: raw["how"].update(journal=journal))
+    assert load(tmp_path).journal is None
+    toy.put(tmp_path, 1)  # saved again over it
 
 
 def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
