@@ -103,6 +103,11 @@ def delayed(a: Tensor, step: int) -> Tensor:
 def turned(state: Rings, a: Tensor, step: int) -> Tensor:
     """Give a level's delayed values out of its ring, and put the new ones in."""
     ring = state.values[:, step - 1 : 2 * step - 1]
+    if a.shape[1] == 1:  # a new value takes the place of the one that it is averaged with
+        slot = state.length % step
+        past = ring[:, slot : slot + 1].clone()
+        ring[:, slot] = a[:, 0].detach()
+        return past
     slots = torch.arange(state.length, state.length + step, device=a.device) % step
     known = torch.cat([ring[:, slots], a], dim=1)  # oldest first
     time = a.shape[1]
