@@ -8,9 +8,11 @@ h // (heads / kv_heads).
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from torch.utils.weak import WeakIdKeyDictionary
@@ -79,23 +81,93 @@ def banded(
     q: Tensor, k: Tensor, v: Tensor, window: int, begins: Tensor | None, scoring: Scoring
 ) -> Tensor:
     """Walk along the diagonal in chunks of queries, each with the keys that it can see."""
+    slopes = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
+    if slopes and not torch.compiler.is_compiling():
+        return cast("Tensor", Band.apply(q, k, v, window, begins, scoring))
+    steps = walk(q, k, window)
+    parts = [scored(*step.cut(q, k, v), step.mask(q, begins), scoring) for step in steps]
+    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One step along the band: its queries, and the keys that any of them can see."""
+
+    window: int
+    step: int  # queries of a whole step
+    left: int  # the first query's first key, below 0 where the row has not so many yet
+    queries: tuple[int, int]  # first, count
+    keys: tuple[int, int]
+
+    def cut(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut out the step's queries, keys and values, without copying them."""
+        return q.narrow(2, *self.queries), k.narrow(2, *self.keys), v.narrow(2, *self.keys)
+
+    def mask(self, q: Tensor, begins: Tensor | None) -> Tensor | None:
+        """Give what is added to the scores: all steps share one band, of which some see less."""
+        (first, rows), (low, keys) = self.queries, self.keys
+        mask = None  # one query, with just the keys that it sees, needs none
+        if rows > 1:
+            make = band if self.window <= KEPT else band.__wrapped__
+            whole = make(self.window, self.step, q.device, q.dtype)
+            mask = whole.narrow(0, 0, rows).narrow(1, low - self.left, keys)
+        if begins is None:
+            return mask
+        return within(mask, begins.narrow(1, first, rows), (low, low + keys), q.dtype)
+
+
+def walk(q: Tensor, k: Tensor, window: int) -> list[Chunk]:
+    """Cut the band into steps."""
     queries, past = q.shape[2], k.shape[2] - q.shape[2]
     step = CHUNK if window <= 2 * CHUNK else 2 * CHUNK
-    parts: list[Tensor] = []
+    steps: list[Chunk] = []
     for first in range(0, queries, step):
         count = min(step, queries - first)
-        left = past + first - window + 1  # first key of the first query; below 0 before the row
-        low, high = max(0, left), past + first + count
-        mask = visible(window, step, low - left, (count, high - low), q)
-        if begins is not None:
-            mask = within(mask, begins.narrow(1, first, count), (low, high), q.dtype)
-        block = (
-            q.narrow(2, first, count),
-            k.narrow(2, low, high - low),
-            v.narrow(2, low, high - low),
-        )
-        parts.append(scored(*block, mask, scoring))
-    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
+        left = past + first - window + 1
+        low = max(0, left)
+        steps.append(Chunk(window, step, left, (first, count), (low, past + first + count - low)))
+    return steps
+
+
+class Band(torch.autograd.Function):
+    """The walk with gradients that are added in place.
+
+    Autograd would make a row of zeros for the slice of each step: O(time^2) of memory traffic,
+    which at 2,048 tokens and a window of 128 takes longer than the attention.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, *given: Any) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        ctx.given = given
+        ctx.parts = Band.parts(q, k, v, *given)
+        return torch.cat([y.detach() for _, _, y in ctx.parts], dim=2)
+
+    @staticmethod
+    def parts(
+        q: Tensor, k: Tensor, v: Tensor, window: int, begins: Tensor | None, scoring: Scoring
+    ) -> list[tuple[Chunk, tuple[Tensor, ...], Tensor]]:
+        """Attend from each step, with a graph of its own that ends at the step's slices."""
+        told: list[tuple[Chunk, tuple[Tensor, ...], Tensor]] = []
+        with torch.enable_grad():
+            for step in walk(q, k, window):
+                a, b, c = (t.detach().requires_grad_() for t in step.cut(q, k, v))
+                told.append((step, (a, b, c), scored(a, b, c, step.mask(q, begins), scoring)))
+        return told
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v = ctx.saved_tensors
+        # dropped as they are used, for the memory; a second pass over a kept graph does them again
+        parts, ctx.parts = ctx.parts or Band.parts(q, k, v, *ctx.given), None
+        slopes = [torch.zeros_like(t) for t in (q, k, v)]
+        while parts:
+            step, slices, y = parts.pop()
+            told = torch.autograd.grad(y, slices, slope.narrow(2, *step.queries))
+            for whole, own in zip(step.cut(*slopes), told, strict=True):
+                whole.add_(own)
+        return (*slopes, None, None, None)
 
 
 def scored(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scoring: Scoring) -> Tensor:
@@ -126,24 +198,16 @@ def formula(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scoring: Scori
     """Compute attention as it is written down: cap, then mask, then softmax in fp32 at least."""
     groups, queries = k.shape[1], q.shape[2]
     stacked = q.unflatten(1, (groups, -1)).flatten(2, 3)  # the heads of a group share its keys
-    scores = stacked @ k.transpose(2, 3)
-    scores = (scores if scores.dtype == torch.float64 else scores.float()) * scoring.scale
+    # scaled before the product, where it costs less by keys / head_dim
+    scores = (stacked * (scoring.scale / (scoring.softcap or 1.0))) @ k.transpose(2, 3)
+    scores = scores if scores.dtype == torch.float64 else scores.float()
     if scoring.softcap:
-        scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
+        scores = scoring.softcap * torch.tanh(scores)
     scores = scores.unflatten(2, (-1, queries))
     if mask is not None:
         scores = scores + mask.to(scores.dtype).unsqueeze(-3)
     weights = scores.softmax(dim=-1).flatten(2, 3).to(v.dtype)
     return (weights @ v).unflatten(2, (-1, queries)).flatten(1, 2)
-
-
-def visible(window: int, step: int, cut: int, shape: tuple[int, int], q: Tensor) -> Tensor | None:
-    """Give the mask of one chunk: all have the same band, some see less of it."""
-    rows, keys = shape
-    if rows == 1:
-        return None  # one query, and just the keys that it sees
-    make = band if window <= KEPT else band.__wrapped__
-    return make(window, step, q.device, q.dtype).narrow(0, 0, rows).narrow(1, cut, keys)
 
 
 @lru_cache(maxsize=32)

@@ -89,7 +89,7 @@ def examples() -> list[Options]:
     """Give options that show the range of what this mixer can be."""
     return [
         Options(window=5),
-        Options(window=1),
+        Options(window=2),
         Options(window=16, attn_softcap=2.0, qk_norm=False, init_out="normal"),
         Options(window=Knob(knob="window"), qk_gain=True, rope_fraction=0.5),
     ]
