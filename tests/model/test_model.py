@@ -109,6 +109,26 @@ def test_the_forecast_counts_each_role_as_the_built_model_has_it(changes: dict[s
     assert forecast_parameters(recipe, shape(recipe)) == counted
 
 
+@pytest.mark.parametrize(
+    ("total", "dim", "layers", "heads", "kv_heads", "width"),
+    [(274_245_968 - 240, 1024, 20, 16, 4, 3456), (1_311_976 - 48, 128, 4, 4, 2, 384)],
+    ids=["haar-275m", "haar-tiny"],
+)
+def test_sizes_are_those_summed_by_hand(total, dim, layers, heads, kv_heads, width) -> None:
+    recipe = Table.model_validate(
+        {
+            **{"dim": dim, "layers": layers, "heads": heads, "kv_heads": kv_heads},
+            "pattern": "HL",
+            "mixers": {"H": {"kind": "haar"}, "L": {"kind": "full"}},
+            "ffn": {"width": width},
+        }
+    )
+    with torch.device("meta"):
+        model = Model(recipe, shape(recipe, 4096))
+    assert sum(forecast_parameters(recipe, shape(recipe, 4096)).values()) == total
+    assert sum(p.numel() for p in model.parameters()) == total
+
+
 def test_the_forecast_of_work_and_memory_grows_with_the_model() -> None:
     small, large = table(), table(layers=4)
     assert flops_per_token(large, shape(large)) < 2 * flops_per_token(small, shape(small))
