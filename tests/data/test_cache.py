@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,18 +12,19 @@ import pytest
 from surefoot.data.cache import Cache
 from surefoot.errors import DataError
 
+# Preparation alone needs no torch, so a trial costs a third of a second.
 PROGRAM = """
 import sys
 from pathlib import Path
-from types import SimpleNamespace as N
-from surefoot.data.dataset import prepare
+from surefoot.data.cache import Cache
+from surefoot.data.corpus import Corpus
+from surefoot.data.prepare import from_text
 from surefoot.data.corpora.text import Options
 from surefoot.data.tokenizers.bpe import Options as Bpe
-data = N(corpus=Options(path="texts"), tokenizer=Bpe(vocab=400), packing="stream",
-         boundaries="ignore", order="shuffled", on_bad_line="refuse")
+import tokenizers
 print("ready", flush=True)
-d = prepare(data, N(corpus=None, share=.05, batches=0), 0, 16, 4, Path(sys.argv[1]))
-print(d.fingerprint, d.batch(1).hash)
+corpus = Corpus(Options(path="texts"), Path.cwd(), "refuse", Cache(Path(sys.argv[1])))
+print(from_text(corpus, Bpe(vocab=400), .05, 1024).fingerprint)
 """
 TEXTS = {"kind": "text", "path": "texts"}
 
@@ -108,17 +110,28 @@ def test_a_damaged_book_of_digests_is_made_again(desk):
 def test_killed_preparations_end_in_what_one_alone_makes(desk):
     desk.articles(300)
     alone = start("alone")
+    assert alone.stdout is not None
+    alone.stdout.readline()
+    began = time.monotonic()
     assert alone.communicate()[0]
+    whole = time.monotonic() - began
+    half = 0
     for number in range(50):
+        shutil.rmtree(desk.cache, ignore_errors=True)
         process = start("cache")
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(0.004 * number)
+        time.sleep(whole * number / 60)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    final = start("cache")
-    assert final.communicate()[0]
-    assert content(desk.folder / "cache") == content(desk.folder / "alone")
+        half += len(list(desk.cache.glob(".*.*/*"))) > 0
+        if number % 10:
+            continue
+        final = start("cache")
+        assert final.communicate()[0]
+        assert content(desk.cache) == content(desk.folder / "alone")
+        assert not list(desk.cache.glob(".*.*/*"))
+    assert half > 5, f"only {half} of 50 kills left something half made"
 
 
 @pytest.mark.slow
