@@ -119,3 +119,11 @@ def state_of(folder: Path) -> str:
 def age_s(folder: Path, now: float | None = None) -> float:
     """Give the seconds since a run was last written to."""
     return max(0.0, (time.time() if now is None else now) - touched(folder))
+
+
+def step_of(text: str | None) -> str | int | None:
+    """Read which checkpoint is meant: a number, the name of its folder, or a pointer."""
+    if text is None:
+        return None
+    number = text.removeprefix("step-")
+    return int(number) if number.isascii() and number.isdigit() else text

@@ -15,7 +15,8 @@ from surefoot.recipe.load import from_text
 from surefoot.recipe.schema import Recipe
 from surefoot.run.device import device_of
 from surefoot.run.progress import Progress
-from surefoot.shelf.shelf import Shelf
+from surefoot.shelf.load import find
+from surefoot.shelf.load import load as load_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Opened:
 
 def open_model(folder: Path, step: str | int | None = None, device: str = "auto") -> Opened:
     """Load the model of a run: of a step, `best`, `final`, `latest`, or the newest."""
-    content = Shelf(folder).load(step if step is not None else "latest")
+    where = folder if step in (None, "latest") else find(folder, step)
+    content = load_checkpoint(where)
     recipe = from_text(content.recipe, f"{folder.name}/recipe.toml")
     place = device_of(device)
     model = build(recipe.model, shape(recipe), recipe.train.seed, place)

@@ -49,6 +49,24 @@ class Opening:
     listeners: tuple[Any, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The checkpoint to go on from, and how it was come by."""
+
+    content: Content
+    skipped: list[Any] = field(default_factory=list[Any])
+    newer: int = 0  # checkpoints of later steps that are left behind: the run branches here
+    generations: int = 0  # that there were so far, less one
+
+    def progress(self) -> Progress:
+        """Give the run's progress; a branch is a generation of its own."""
+        content = self.content
+        progress = Progress.restored(content.step, content.generation, content.state)
+        if self.newer:
+            progress.branch(self.generations + 1)
+        return progress
+
+
 def read_data(recipe: Recipe, progress: Any = None) -> tuple[Recipe, Dataset]:
     """Prepare the corpus, and give the model the vocabulary that the tokenizer has."""
     train = recipe.train
@@ -79,71 +97,83 @@ def begin(opening: Opening, folder: Path, disk: Disk | None = None) -> Run:
 
 
 def go_on(
-    opening: Opening, folder: Path, lock: Lock, content: Content | None, disk: Disk | None = None
+    opening: Opening, folder: Path, lock: Lock, old: Found | None, disk: Disk | None = None
 ) -> Run:
     """Go on with a run from a checkpoint, or from its beginning if it never saved."""
     disk = disk or Disk()
-    path = folder / "journal.jsonl"
-    offset = Offset.read(content.how.get("journal") or {}) if content else Offset(0, 0, EMPTY)
-    cut = journals.cut(path, offset, disk)
+    content = old.content if old is not None else None
+    offset = content.journal if content is not None else Offset(0, 0, EMPTY)
+    cut = journals.cut(folder / "journal.jsonl", offset, disk)
     disk.write_atomic(folder / "recipe.toml", write.text(opening.recipe).encode())
     disk.remove(folder / "stop")
-    run = compose(opening, folder, lock, disk, content)
-    run.told(
-        Event(
-            name="resumed",
-            step=run.progress.step,
-            generation=run.progress.generation,
-            args={"cut_lines": cut.lines, "damaged": cut.damaged}
-            if cut.damaged
-            else {"cut_lines": cut.lines},
-        )
-    )
+    run = compose(opening, folder, lock, disk, old)
+    step, generation = run.progress.step, run.progress.generation
+    if cut.damaged:
+        run.told(damaged(cut.damaged, step, generation))
+    if old is not None and old.newer:
+        args = {"from_generation": old.content.generation, "from_step": step}
+        run.told(Event(name="branched", step=step, generation=generation, args=args))
+    told: dict[str, Any] = {"from": step, "cut_lines": cut.lines}
+    run.told(Event(name="resumed", step=step, generation=generation, args=told))
+    if content is not None:
+        run.saver.shelf.fallen_back(content)
+        run.saver.mend_pointers(run)
+        run.saver.shelf.sweep()
     return run
+
+
+def damaged(why: str, step: int, generation: int) -> Finding:
+    """Say that the journal is not the one that the checkpoint remembers."""
+    return Finding(
+        id="journal_damaged",
+        severity="warn",
+        what="journal.jsonl",
+        value="",
+        why=f"{why}; training goes on, since the checkpoint holds all that it depends on",
+        instead="Keep a copy of the folder if its history matters",
+        step=step,
+        generation=generation,
+        source="shelf",
+    )
 
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sha256 of nothing
 
 
-def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, content: Content | None) -> Run:
+def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found | None) -> Run:
     """Put a run together; from a checkpoint, or from the first values."""
-    recipe, dataset = opening.recipe, opening.dataset
-    progress = Progress()
-    if content is not None:
-        progress = Progress.restored(content.step, content.generation, content.state)
+    recipe = opening.recipe
+    progress = Progress() if old is None else old.progress()
     learner = make_learner(recipe)
-    if content is not None:
-        learner.load(content.model, content.optim)
-    plan = Plan(recipe, progress.bends)
     shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, how(recipe))
     shelf.fence = lock.check
-    journal = Journal(folder / "journal.jsonl", disk)
-    shelf.journal = journal
-    facts = {
-        "planned": lambda step: run.plan.at(step).lr,
-        "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
-    }
-    watch = Watch(recipe.guard.monitors, facts)
-    if content is not None:
-        watch.restore(content.state["monitors"])
+    shelf.lineage = progress.lineage
+    plan = Plan(recipe, progress.bends)
+    facts = {"checkpoint_gib": checkpoint_bytes(learner) / 2**30}
+    watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
+    if old is not None:
+        learner.load(old.content.model, old.content.optim)
+        watch.restore(old.content.state["monitors"])
+        shelf.skipped = old.skipped
     run = Run(
         folder=folder,
         recipe=recipe,
-        dataset=dataset,
+        dataset=opening.dataset,
         learner=learner,
-        journal=journal,
+        journal=Journal(folder / "journal.jsonl", disk),
         plan=plan,
         watch=watch,
         progress=progress,
         saver=Saver(recipe, shelf, plan.pre_decay()),
         judge=Judge(recipe),
         signals=Signals(recipe.save.grace_s),
-        ahead=Ahead(dataset.batch),
+        ahead=Ahead(opening.dataset.batch),
         lock=lock,
     )
+    shelf.journal = run.journal
     run.telemetry = Telemetry(run, disk)
     for listener in (run.telemetry, *opening.listeners):
-        journal.subscribe(listener)
+        run.journal.subscribe(listener)
     run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))
     for finding in opening.findings:
         run.told(finding)

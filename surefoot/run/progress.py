@@ -19,6 +19,7 @@ class Progress:
     last: Step | None = None
     last_eval: Eval | None = None
     bends: list[Event | Remedy] = field(default_factory=list[Event | Remedy])
+    lineage: list[list[int]] = field(default_factory=list[list[int]])  # [to, from, from_step]
 
     def follow(self, record: Record) -> None:
         """Take in a record."""
@@ -39,7 +40,7 @@ class Progress:
             "metrics": bare(self.last),
             "eval": bare(self.last_eval),
             "events": [bare(bend) for bend in self.bends],
-            "lineage": [],
+            "lineage": self.lineage,
         }
 
     @classmethod
@@ -56,7 +57,13 @@ class Progress:
             last=last if isinstance(last, Step) else None,
             last_eval=evaluated if isinstance(evaluated, Eval) else None,
             bends=[bend for bend in bends if isinstance(bend, Event | Remedy)],
+            lineage=[list(branch) for branch in state["lineage"]],
         )
+
+    def branch(self, generation: int) -> None:
+        """Leave the steps after this one to an abandoned generation."""
+        self.lineage.append([generation, self.generation, self.step])
+        self.generation = generation
 
 
 def bare(record: Record | None) -> dict[str, Any]:

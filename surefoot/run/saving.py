@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from surefoot.errors import ShelfError
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
+from surefoot.shelf.checkpoint import Checkpoint, on_lineage
 from surefoot.shelf.save import Content, SaveFailed
 from surefoot.shelf.shelf import Shelf
 
@@ -77,10 +78,20 @@ class Saver:
             return
         self.failed, self.saved_step = False, run.progress.step
         self.stall = time.monotonic() - begin
-        if run.progress.best_step == run.progress.step:
-            self.shelf.point("best", saved.checkpoint)
-        if run.progress.step == self.pre_decay:
-            self.shelf.point("pre-decay", saved.checkpoint)
+        self.point(run, saved.checkpoint)
+
+    def point(self, run: "Run", checkpoint: Checkpoint) -> None:
+        """Let the pointers name a checkpoint that they are about."""
+        if checkpoint.step == run.progress.best_step:
+            self.shelf.point("best", checkpoint)
+        if checkpoint.step == self.pre_decay:
+            self.shelf.point("pre-decay", checkpoint)
+
+    def mend_pointers(self, run: "Run") -> None:
+        """Point again: a process may have died between a save and its pointers."""
+        for checkpoint in reversed(self.shelf.checkpoints()):
+            if on_lineage(checkpoint, run.progress.lineage):
+                self.point(run, checkpoint)
 
     def finish(self) -> None:
         """Point `final` at the checkpoint of the last step."""

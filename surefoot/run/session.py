@@ -13,17 +13,19 @@ from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Finding
+from surefoot.records import Event, Finding, read
 from surefoot.run.device import device_of
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
-from surefoot.run.opening import Opening, begin, go_on, read_data
+from surefoot.run.opening import Found, Opening, begin, go_on, read_data
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
 from surefoot.run.run import Outcome, Run
+from surefoot.shelf.checkpoint import candidates
 from surefoot.shelf.disk import Disk
+from surefoot.shelf.load import fallback, find, load, newest
 from surefoot.shelf.lock import Lock
+from surefoot.shelf.pointers import target
 from surefoot.shelf.save import Content
-from surefoot.shelf.shelf import Shelf
 from surefoot.show.terminal import Terminal
 
 
@@ -165,8 +167,8 @@ def going_on(
     folder, recipe, disk = chosen.folder, chosen.recipe, Disk()
     stopped_by_guard(folder, asked)
     recipe, dataset = read_data(recipe, terminal.preparing)
-    shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk)
-    content = newest_content(shelf, folder, asked.start, terminal)
+    old = newest_content(folder, asked.start, disk)
+    content = old.content if old is not None else None
     cost = forecast(recipe, dataset, folder, None)
     situation = Situation(
         device=str(device_of(recipe.train.device)),
@@ -174,7 +176,7 @@ def going_on(
         corpus_tokens=dataset.tokens,
         plan_changed=any(planned(key) for key in changes),
         run=folder.name,
-        **rates(recipe, content),
+        **rates(recipe, content, folder),
     )
     findings = judge(recipe, situation, known_accepts(asked, recipe))
     if asked.dry or refusals(findings):
@@ -182,11 +184,14 @@ def going_on(
         lock.release()
         return judged(recipe, cost, findings)
     same_data(content, dataset, folder)
-    step = content.step if content else 0
-    terminal.said(f"resumed {folder} from step {step} of {recipe.train.steps}")
     terminal.begin(recipe)
+    terminal.place = terminal.followed.folder = str(folder)
+    if old is not None and old.skipped:
+        terminal.said(fallback(old.skipped, old.content))
+    step = content.step if content else 0
+    terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
     opening = Opening(recipe, dataset, findings, {}, (terminal,))
-    return trained(go_on(opening, folder, lock, content, disk), terminal)
+    return trained(go_on(opening, folder, lock, old, disk), terminal)
 
 
 def known_accepts(asked: Asked, recipe: Recipe) -> tuple[str, ...]:
@@ -209,30 +214,41 @@ def stopped_by_guard(folder: Path, asked: Asked) -> None:
         )
 
 
-def newest_content(
-    shelf: Shelf, folder: Path, start: str | None, terminal: Terminal
-) -> Content | None:
+def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
     """Load the newest whole checkpoint, or the one that was asked for; None if none was made."""
-    if not shelf.checkpoints() and start is None:
-        return None
-    which: Any = "latest" if start is None else int(start) if start.isdigit() else start
-    content = shelf.load(which)
-    for skipped in shelf.skipped:
-        terminal.said(f"{skipped}. Going on from step {content.step}.")
-    del folder
-    return content
+    lineage = branches(folder)
+    there = candidates(folder, lineage)
+    if start is None:
+        if not candidates(folder):
+            return None
+        content, skipped = newest(folder, lineage or None, disk)
+        return Found(content, skipped)
+    which: Any = int(start.removeprefix("step_")) if start[-1:].isdigit() else start
+    content = load(find(folder, which))
+    newer = sum(one.step > content.step for one in there)
+    return Found(content, [], newer, max(one.generation for one in candidates(folder)))
 
 
-def rates(recipe: Recipe, content: Content | None) -> dict[str, Any]:
+def branches(folder: Path) -> list[list[int]]:
+    """Read from the journal which generation began where: [generation, from, from_step]."""
+    path = folder / "journal.jsonl"
+    return [
+        [record.generation, record.args["from_generation"], record.args["from_step"]]
+        for record in (read(path) if path.is_file() else ())
+        if isinstance(record, Event) and record.name == "branched"
+    ]
+
+
+def rates(recipe: Recipe, content: Content | None, folder: Path) -> dict[str, Any]:
     """Give the learning rates on both sides of the resume."""
     if content is None or content.step >= recipe.train.steps:
         return {}
-    last = content.state["metrics"].get("lr", {})
-    plan = Plan(recipe)
+    kept = target(folder, "pre-decay")
     return {
-        "lr_last": last,
-        "lr_next": dict(plan.at(content.step + 1).lr),
+        "lr_last": content.state["metrics"].get("lr", {}),
+        "lr_next": dict(Plan(recipe).at(content.step + 1).lr),
         "resumed_step": content.step,
+        "pre_decay_step": kept.step if kept is not None else None,
     }
 
 
