@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows its code
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     asked = argparse.Namespace(json="--json" in words, debug="--debug" in words, folder=None)
     try:
         code = answer(words, asked)
@@ -88,7 +88,7 @@ def answer(words: list[str], asked: argparse.Namespace) -> int:
         return 0
     name, rest = words[0], words[1:]
     module = verb(name)
-    parser = parser_of(name, module)
+    parser = parser_of(name, module, rest)
     parser.read(rest, asked)
     sort_words(asked, takes(module), parser.prog)
     return module.main(asked)
@@ -114,7 +114,7 @@ def takes(module: ModuleType) -> str:
     return getattr(module, "TAKES", "")
 
 
-def parser_of(name: str, module: ModuleType) -> Parser:
+def parser_of(name: str, module: ModuleType, words: Sequence[str] = ()) -> Parser:
     """Build one verb's parser; the sentence, the options and the examples are the verb's own."""
     examples = "".join(f"  {line.strip()}\n" for line in module.EXAMPLES.strip().splitlines())
     parser = Parser(
@@ -127,6 +127,8 @@ def parser_of(name: str, module: ModuleType) -> Parser:
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     module.options(parser)
+    if hasattr(module, "own_options"):  # of what the words name, such as one bench's
+        module.own_options(parser, words)
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a crash")
     return parser

@@ -123,7 +123,8 @@ class Lines:
             if (record.id, record.what) in self.shown:
                 return []
         if isinstance(record, Header):
-            self.forecast_s = (record.facts.get("forecast") or {}).get("seconds")
+            forecast: Mapping[str, float] = record.facts.get("forecast") or {}
+            self.forecast_s = forecast.get("seconds")
         if isinstance(record, Event) and record.name in ("saved", "already_saved"):
             self.saved_step = record.step
         if isinstance(record, End):

@@ -19,9 +19,8 @@ class Gathered:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.all = list(records)
-        self.header: Mapping[str, Any] = next(
-            (one.facts for one in self.all if isinstance(one, Header)), {}
-        )
+        headers = [one.facts for one in self.all if isinstance(one, Header)]
+        self.header: Mapping[str, Any] = headers[0] if headers else dict[str, Any]()
         self.steps = {one.step: one for one in self.all if isinstance(one, Step)}
         self.evals = [one for one in self.all if isinstance(one, Eval)]
         self.findings = [one for one in self.all if isinstance(one, Finding)]
@@ -81,7 +80,8 @@ def configuration(recipe: Recipe, told: Gathered) -> str:
     """Tell hardware, data, model and training."""
     facts, train, model = told.header, recipe.train, recipe.model
     corpus: Mapping[str, Any] = facts.get("corpus") or {}
-    total = sum((facts.get("parameters") or {}).values())
+    counts: Mapping[str, int] = facts.get("parameters") or {}
+    total = sum(counts.values())
     kinds = ", ".join(f"{letter} = {options.kind}" for letter, options in model.mixers.items())
     optim = ", ".join(
         f"{role}: {o.kind} {getattr(o, 'lr', 0):g}" for role, o in recipe.optim.items()
@@ -172,14 +172,14 @@ def stability(told: Gathered) -> str:
     """Count what went wrong; a count of 0 is one that was kept."""
     counts = told.sums["counts"]
     names = Counter(event.name for event in told.events)
-    rows = [
-        ["steps with a non-finite loss or gradient (update left out)", counts["nan"]],
-        ["steps left out", counts["skipped"]],
-        ["out of memory, batch split", counts["oom"]],
-        ["resumed", counts["resumed"]],
-        ["saves that failed", names["save_failed"]],
-        ["fallbacks to an older checkpoint", names["fallback"]],
-        ["remedies", counts["remedies"]],
+    rows: list[tuple[str, int]] = [
+        ("steps with a non-finite loss or gradient (update left out)", counts["nan"]),
+        ("steps left out", counts["skipped"]),
+        ("out of memory, batch split", counts["oom"]),
+        ("resumed", counts["resumed"]),
+        ("saves that failed", names["save_failed"]),
+        ("fallbacks to an older checkpoint", names["fallback"]),
+        ("remedies", counts["remedies"]),
     ]
     return table(["what", "count"], [[name, f"{number}"] for name, number in rows])
 
@@ -190,7 +190,7 @@ def throughput(told: Gathered) -> str:
     speeds, peak, forecast = sums["tok_per_s"], sums["peak"], sums["forecast"]
     rows = [[f"tok_per_s, {name}", cell(value, 0)] for name, value in speeds.items()]
     rows += [[f"peak {name}", f"{value:g}"] for name, value in peak.items()]
-    rows += [[name, cell(value, 1)] for name, value in forecast.items() if value is not None]
+    rows += [[name, f"{value:g}"] for name, value in forecast.items() if value is not None]
     return table(["what", "value"], rows)
 
 

@@ -39,7 +39,7 @@ class Status:
             self.open[record.id] = record.severity
         elif isinstance(record, Event) and record.name in ("saved", "already_saved"):
             told.update(saved=record.step, resumable=True)
-        elif isinstance(record, End):
+        elif isinstance(record, End):  # a remedy changes nothing here
             told.update(state=record.state, step=record.step, exit=record.exit, left_s=0.0)
             told.update(reason=record.reason)
 
@@ -91,7 +91,7 @@ class Totals:
         elif isinstance(record, Event):
             self.counts["oom"] += record.name == "oom_split"
             self.counts["resumed"] += record.name == "resumed"
-        elif isinstance(record, End):
+        else:
             self.end, self.hours = record, self.hours + record.hours
             self.counts["crash"] += record.state == "failed"
 
@@ -135,7 +135,7 @@ class Totals:
 
     def against_forecast(self) -> dict[str, Any]:
         """Set what was forecast beside what was measured."""
-        told = self.header.get("forecast") or {}
+        told: Mapping[str, Any] = self.header.get("forecast") or {}
         peak = self.peaks.get("gpu_mem_peak_mib", self.peaks.get("rss_mib"))
         return {
             "forecast_s": told.get("seconds"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from surefoot import kinds
 from surefoot.recipe.schema import Recipe
-from surefoot.records import End, Eval, Finding, Record, Step
+from surefoot.records import End, Eval, Finding, Header, Record, Step
 from surefoot.show.amounts import clock, count, figure
 from surefoot.show.lines import Lines, fitted
 from surefoot.show.plan_lines import Cost, Told, check_lines, plan_lines
@@ -49,6 +49,7 @@ class Terminal:
         self.bar = None if plain or quiet or not drawable(self.stream) else bar(self)
         self.followed = Lines(0, 10)
         self.place = ""
+        self.planned = False
         self.shown: set[tuple[str, str]] = set()
         self.samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
         self.preparing_what, self.preparing_at = "", 0.0
@@ -92,6 +93,7 @@ class Terminal:
         if loud or not self.quiet:
             for line in lines:
                 self.print(line)
+        self.planned = True
         self.shown |= {(finding.id, finding.what) for finding in findings}
         self.begin(recipe)
 
@@ -111,6 +113,8 @@ class Terminal:
         lines = self.followed.lines(record, samples)
         if isinstance(record, End) and self.bar is not None:
             self.bar.clear()
+        if isinstance(record, Header) and self.planned:
+            return  # all of it has just been said
         loud = isinstance(record, End) or (isinstance(record, Finding) and record.severity in LOUD)
         if loud or not self.quiet:
             for line in lines:

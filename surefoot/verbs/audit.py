@@ -21,8 +21,8 @@ def main(asked: argparse.Namespace) -> int:
     import torch
 
     from surefoot.audit.audit import audit_recipe
-    from surefoot.recipe.load import load
     from surefoot.plan.shape import with_vocab
+    from surefoot.recipe.load import load
     from surefoot.show.printed import document
 
     recipe = with_vocab(load(asked.what[0], asked.changes).recipe)
