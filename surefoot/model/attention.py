@@ -69,10 +69,10 @@ def by_document(
     rows: list[Tensor] = []
     for row in range(q.shape[0]):
         edges = [0, *(borders[row].nonzero().flatten() + 1).tolist(), queries]
-        parts = [
-            attend(*(t[row : row + 1, :, low:high] for t in (q, k, v)), high - low, None, scoring)
-            for low, high in pairwise(edges)
-        ]
+        parts: list[Tensor] = []
+        for low, high in pairwise(edges):
+            own_q, own_k, own_v = (t[row : row + 1, :, low:high] for t in (q, k, v))
+            parts.append(attend(own_q, own_k, own_v, high - low, None, scoring))
         rows.append(torch.cat(parts, dim=2))
     return torch.cat(rows)
 
@@ -157,7 +157,7 @@ class Band(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride] (the base takes any number)
         q, k, v = ctx.saved_tensors
         # dropped as they are used, for the memory; a second pass over a kept graph does them again
         parts, ctx.parts = ctx.parts or Band.parts(q, k, v, *ctx.given), None

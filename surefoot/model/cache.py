@@ -33,7 +33,7 @@ class KvCache(State):
         """Keep the length alone: what is before it never changes."""
         return replace(self)
 
-    def restore(self, kept: Self) -> Self:
+    def restore(self, kept: State) -> Self:
         """Forget what came after the snapshot."""
         return replace(self, length=kept.length)
 

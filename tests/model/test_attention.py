@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from surefoot.errors import RecipeError
 from surefoot.model import attention, rotary
@@ -423,3 +424,47 @@ def test_two_layers_add_up_their_gradients_in_a_shared_table():
         sum(own(x, ctx_of(tokens)).sum() for own in layers), shared.weight
     )
     assert torch.allclose(both, sum(alone))
+
+
+@pytest.mark.parametrize("softcap", [0.0, 0.7])
+def test_a_layer_that_is_computed_twice_has_the_same_gradients(softcap):
+    options = windowed.Options(window=9, attn_softcap=softcap)
+    mixer, (x, tokens) = built(windowed, options), given(300)
+    told = []
+    for again in (False, True):
+        mixer.zero_grad()
+        ctx, given_x = ctx_of(tokens), x.clone().requires_grad_()
+        y = checkpoint(mixer, given_x, ctx, use_reentrant=False) if again else mixer(given_x, ctx)
+        y.sin().sum().backward()
+        told.append([given_x.grad, *(p.grad for p in mixer.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*told, strict=True))
+
+
+def test_a_kept_graph_gives_the_same_gradients_again_and_a_spent_one_none():
+    tensors = heads(300)
+    total = attend(*tensors, 9, None, SCORING).sin().sum()
+    first = torch.autograd.grad(total, tensors, retain_graph=True)
+    second = torch.autograd.grad(total, tensors)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(total, tensors)
+
+
+def test_gradients_reach_those_that_ask_alone():
+    q, k, v = heads(200)
+    expected = outputs_and_gradients([q, k, v], 9, None, SCORING)[2]
+    y = attend(q.detach(), k, v.detach(), 9, None, SCORING)
+    (slope,) = torch.autograd.grad(y.sin().sum(), k)
+    assert torch.equal(slope, expected)
+
+
+def test_bf16_trains_with_gradients_near_those_of_fp32():
+    mixer, (x, tokens) = built(windowed, windowed.Options(window=9)).float(), given(150)
+    told = []
+    for low in (False, True):
+        mixer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            y = mixer(x.float(), ctx_of(tokens))
+        y.float().square().mean().backward()
+        told.append(torch.cat([p.grad.flatten() for p in mixer.parameters()]))
+    assert (told[1] - told[0]).norm() <= 3e-2 * told[0].norm()
