@@ -1,3 +1,29 @@
 """Trains small language models, checks the plan first, watches itself, and never loses a step."""
 
+import importlib
+
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: `import surefoot` loads neither torch nor pydantic.
+HOMES = {
+    "train": "library",
+    "open": "library",
+    "load": "library",
+    "preflight": "library",
+    "audit": "library",
+    "Past": "library",
+    "Recipe": "recipe.schema",
+    "Plan": "plan.plan",
+    "SurefootError": "errors",
+}
+__all__ = sorted([*HOMES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name in HOMES:
+        return getattr(importlib.import_module(f"surefoot.{HOMES[name]}"), name)
+    raise AttributeError(f"surefoot has no {name}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -49,6 +49,8 @@ class Judge:
     def written(self, run: "Run", knobs: Any) -> list[dict[str, Any]]:
         """Write each prompt on, greedily and sampled."""
         found: list[dict[str, Any]] = []
+        if not run.dataset.tokenizer.token_bytes.any():
+            return found  # a corpus of bare ids: nobody knows what text they stand for
         for prompt in self.recipe.val.prompts:
             for temperature in (0.0, 0.8):
                 ids = generate(

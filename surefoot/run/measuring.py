@@ -21,7 +21,8 @@ from surefoot.run.forecast import disk_gib, mem_gib, roofline_s
 from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib
 from surefoot.run.opening import make_learner
 
-TIMED = 5  # micro-steps at least
+WARM = 2  # steps that allocate and import
+TIMED = WARM + 5
 PATIENCE_S = 4.0
 
 
@@ -82,17 +83,14 @@ def steps(learner: Learner, batch: Batch, plan: Plan) -> tuple[list[float], list
     forward: list[float] = []
     updates: list[float] = []
     began = time.monotonic()
-    for number in range(100):
-        knobs = plan.at(1 if number % 2 else plan.span.steps)
+    while len(forward) < TIMED or time.monotonic() - began < PATIENCE_S / 8:
+        knobs = plan.at(plan.span.steps if len(forward) % 2 else 1)
         report = advance(learner, batch, knobs)
-        if number >= 2:
-            forward.append((report.forward_s or 0.0) + (report.backward_s or 0.0))
-            updates.append(report.update_s or 0.0)
-        if len(forward) >= TIMED and time.monotonic() - began > PATIENCE_S / 2:
+        forward.append((report.forward_s or 0.0) + (report.backward_s or 0.0))
+        updates.append(report.update_s or 0.0)
+        if len(forward) > WARM and time.monotonic() - began > PATIENCE_S:
             break
-        if len(forward) >= 2 and time.monotonic() - began > PATIENCE_S:
-            break
-    return forward, updates
+    return forward[WARM:], updates[WARM:]
 
 
 def peak_mib(device: torch.device) -> float:

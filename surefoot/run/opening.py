@@ -17,6 +17,7 @@ from surefoot.errors import Problem, RecipeError
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
 from surefoot.learn.threads import set_threads
+from surefoot.model.facts import forecast_parameters
 from surefoot.model.model import build
 from surefoot.plan.plan import Plan
 from surefoot.plan.shape import shape
@@ -85,7 +86,14 @@ def read_data(recipe: Recipe, progress: Any = None) -> tuple[Recipe, Dataset]:
             )
         )
     model = recipe.model.model_copy(update={"vocab": asked or -(-needed // 64) * 64})
-    return recipe.model_copy(update={"model": model}), dataset
+    return trimmed(recipe.model_copy(update={"model": model})), dataset
+
+
+def trimmed(recipe: Recipe) -> Recipe:
+    """Leave out the optimisers of roles that no parameter of the model has."""
+    roles = forecast_parameters(recipe.model, shape(recipe))
+    optim = {role: options for role, options in recipe.optim.items() if role in roles}
+    return recipe.model_copy(update={"optim": optim})
 
 
 def begin(opening: Opening, folder: Path, disk: Disk | None = None) -> Run:
