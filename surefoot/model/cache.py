@@ -47,11 +47,14 @@ class KvRing(State):
 
     def put(self, keys: Tensor, values: Tensor) -> "KvRing":
         """Keep those of new tokens over the oldest, and give the state after them."""
-        end = self.length + keys.shape[2]
-        fresh = min(keys.shape[2], self.keys.shape[2])
-        slots = torch.arange(end - fresh, end, device=keys.device) % self.keys.shape[2]
-        self.keys[:, :, slots] = keys[:, :, -fresh:].detach().to(self.keys.dtype)
-        self.values[:, :, slots] = values[:, :, -fresh:].detach().to(self.values.dtype)
+        end, size = self.length + keys.shape[2], self.keys.shape[2]
+        fresh = min(keys.shape[2], size)
+        low = (end - fresh) % size
+        first = min(fresh, size - low)  # up to the ring's end; the rest goes to its begin
+        for ring, new in ((self.keys, keys.detach()), (self.values, values.detach())):
+            new = new.narrow(2, new.shape[2] - fresh, fresh)
+            ring.narrow(2, low, first).copy_(new.narrow(2, 0, first))
+            ring.narrow(2, 0, fresh - first).copy_(new.narrow(2, first, fresh - first))
         return replace(self, length=end)
 
     def latest(self, count: int, ordered: bool = True) -> tuple[Tensor, Tensor]:
