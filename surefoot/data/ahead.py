@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from surefoot.data.batch import Batch
+from surefoot.model.batch import Batch
 
 
 class Ahead:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.data.cache import Cache, Progress
 from surefoot.data.corpus import Corpus, Shown
 from surefoot.data.digest import batch_hash
@@ -19,6 +18,7 @@ from surefoot.data.prepare import WINDOWS, Prepared, from_text
 from surefoot.data.tokens import Tokens
 from surefoot.data.windows import Range, Whole, Windows, kept
 from surefoot.errors import DataError, Problem
+from surefoot.model.batch import IGNORED, Batch
 
 Extent = Literal["recipe", "final", "all"]
 FULL_VALIDATION = 100_000  # tokens that a validation reads, unless told otherwise

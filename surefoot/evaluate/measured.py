@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from surefoot.data.batch import Batch
 from surefoot.evaluate.validation import Tokens, moved
+from surefoot.model.batch import Batch
 from surefoot.model.context import Knob
 from surefoot.model.model import Model
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from numpy.typing import NDArray
 
-from surefoot.data.batch import Batch
+from surefoot.model.batch import Batch
 from surefoot.model.context import Knob
 from surefoot.model.model import Model
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.learn import foreach, precision
 from surefoot.learn.laps import Laps
 from surefoot.learn.learner import Group, Learner
+from surefoot.model.batch import IGNORED, Batch
 from surefoot.plan.plan import Knobs
 from surefoot.randomness import key
 from surefoot.records import Step

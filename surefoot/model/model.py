@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from surefoot import kinds
-from surefoot.data.batch import Batch
 from surefoot.errors import Problem, RecipeError
+from surefoot.model.batch import Batch
 from surefoot.model.context import Context, Knob, State
 from surefoot.model.ffn import Ffn
 from surefoot.model.parameters import Declared, Norm, initialise, parameter

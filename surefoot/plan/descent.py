@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from surefoot.errors import Problem
-from surefoot.plan.span import Span
+from surefoot.recipe.span import Span
 
 Form = Literal["cosine", "linear", "sqrt"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from surefoot.plan.bends import bent_options, lr_factor
-from surefoot.plan.span import Span
 from surefoot.recipe.schema import Recipe
+from surefoot.recipe.span import Span
 from surefoot.records import Event, Remedy
 
 Value = float | list[float]

@@ -140,7 +140,7 @@ def windows(recipe: "Recipe") -> Iterator[Problem]:
 
 def schedules(recipe: "Recipe") -> Iterator[Problem]:
     """Each schedule must fit into the run."""
-    from surefoot.plan.span import Span
+    from surefoot.recipe.span import Span
 
     span = Span(steps=recipe.train.steps, layers=recipe.model.layers)
     for name, options in recipe.knobs.items():

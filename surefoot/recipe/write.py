@@ -5,8 +5,8 @@ from typing import Any
 
 import tomli_w
 
-from surefoot.plan.span import Span
 from surefoot.recipe.schema import Recipe
+from surefoot.recipe.span import Span
 
 
 def tables(recipe: Recipe) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from surefoot.data.batch import Batch
 from surefoot.data.dataset import Dataset
 from surefoot.guard.situation import Forecast
 from surefoot.learn.advance import advance
 from surefoot.learn.learner import Learner
 from surefoot.learn.threads import set_threads, time_threads
+from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.plan.shape import shape
 from surefoot.recipe.schema import Recipe

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surefoot.data.ahead import Ahead
-from surefoot.data.batch import Batch
 from surefoot.data.dataset import Dataset
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
+from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Event, Finding, Record, Remedy, Step

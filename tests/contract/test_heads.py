@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surefoot import kinds
 from surefoot.audit.shake import shake
-from surefoot.data.batch import IGNORED, Batch
+from surefoot.model.batch import IGNORED, Batch
 from surefoot.model.context import Context
 from surefoot.model.model import Table, context
 from surefoot.model.parameters import ROLES, Declared, declarations, initialise

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from surefoot.data.ahead import Ahead
-from surefoot.data.batch import Batch
 from surefoot.errors import DataError, Problem
+from surefoot.model.batch import Batch
 
 
 def batch(step: int) -> Batch:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from surefoot import randomness
-from surefoot.data.batch import IGNORED
 from surefoot.errors import DataError
+from surefoot.model.batch import IGNORED
 
 TEXTS = {"kind": "text", "path": "texts"}
 

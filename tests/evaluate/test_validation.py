@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.evaluate.validation import ENOUGH, validate
+from surefoot.model.batch import IGNORED, Batch
 from surefoot.model.model import Model, build
 from surefoot.recipe.facts import Shape
 from surefoot.recipe.schema import Model as Table

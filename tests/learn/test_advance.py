@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.learn.advance import advance
 from surefoot.learn.learner import Learner
+from surefoot.model.batch import IGNORED, Batch
 from tests.learn.toy import batch, knobs, learner, toy
 
 Advance = Callable[..., Any]

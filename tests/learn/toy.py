@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.learn.learner import Learner
+from surefoot.model.batch import IGNORED, Batch
 from surefoot.model.parameters import Declared, Linear, Norm, initialise, parameter
 from surefoot.plan.plan import Knobs
 from surefoot.recipe.choice import options

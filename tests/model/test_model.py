@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from surefoot.data.batch import IGNORED, Batch
 from surefoot.errors import RecipeError
+from surefoot.model.batch import IGNORED, Batch
 from surefoot.model.facts import (
     activation_elements,
     flops_per_token,

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from surefoot.data.batch import Batch
+from surefoot.model.batch import Batch
 from surefoot.model.chunked_loss import Rows, Terms, chunked_loss
 from surefoot.model.context import Context
 from surefoot.model.logit_cap import capped

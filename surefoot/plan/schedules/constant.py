@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from surefoot.plan.span import Span
 from surefoot.recipe.choice import Choice
+from surefoot.recipe.span import Span
 
 
 class Options(Choice):

@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from surefoot.errors import Problem
-from surefoot.plan.span import Span
 from surefoot.plan.stairs import straight_or_stairs, uneven
 from surefoot.recipe.choice import Choice
+from surefoot.recipe.span import Span
 
 
 class Options(Choice):

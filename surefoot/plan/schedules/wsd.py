@@ -12,8 +12,8 @@ from pydantic import Field
 
 from surefoot.errors import Problem
 from surefoot.plan.descent import default_warmup, largest_jump, multiplier, phases_fit
-from surefoot.plan.span import Span
 from surefoot.recipe.choice import Choice
+from surefoot.recipe.span import Span
 
 
 class Options(Choice):
