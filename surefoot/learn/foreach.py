@@ -1,6 +1,5 @@
 """One operation over many tensors: on a GPU one launch for all of them."""
 
-
 import torch
 from torch import Tensor
 

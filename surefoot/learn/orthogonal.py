@@ -46,11 +46,13 @@ def orthogonalised(
     rows, columns = stack.shape[-2:]
     work = dtype or working_dtype(stack)
     x = stack.mT if rows > columns else stack
-    x = x.reshape(-1, *x.shape[-2:]).to(work)
+    # one matrix goes as one: a CPU's batched product copies what is transposed
+    x = x.reshape(x.shape[-2:] if x.shape[:-2].numel() == 1 else (-1, *x.shape[-2:])).to(work)
     # fp32: the sum of squares of a large matrix has more digits than bf16 holds
     norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=at_least_fp32(work))
     x = x / norm.clamp_min(TINY).to(work)
-    # 16-bit Gram without a restart loses the small singular values, so there the plain form stays
+    # bf16 stays plain: its Gram form sent singular values of a 1/k spectrum to 10.8 without a
+    # restart, and is 3 times less exact than the plain one with it
     gram = form == "gram" or (form == "auto" and gram_wins(rows, columns) and work.itemsize > 2)
     x = (gram_form if gram else plain_form)(x, steps)
     x = x.mT if rows > columns else x
@@ -62,13 +64,19 @@ def at_least_fp32(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def blend(old: Tensor, a: Tensor, b: Tensor, beta: float, alpha: float = 1.0) -> Tensor:
+    """Give beta old + alpha ab, of matrices or of stacks of them."""
+    into = torch.addmm if old.dim() == 2 else torch.baddbmm
+    return into(old, a, b, beta=beta, alpha=alpha)
+
+
 def plain_form(x: Tensor, steps: int) -> Tensor:
-    """Iterate X <- aX + (bA + cA²)X with A = XXᵀ, for [stack, m, n] with m <= n."""
+    """Iterate X <- aX + (bA + cA²)X with A = XXᵀ, for [m, n] or [stack, m, n] with m <= n."""
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.mT
-        bent = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, bent, x, beta=a)
+        bent = blend(gram, gram, gram, beta=b, alpha=c)
+        x = blend(x, bent, x, beta=a)
     return x
 
 
@@ -78,7 +86,7 @@ def gram_form(x: Tensor, steps: int) -> Tensor:
     r = x @ x.mT
     q: Tensor | None = None
     for step in range(steps):
-        factor = torch.baddbmm(r, r, r, beta=b, alpha=c)
+        factor = blend(r, r, r, beta=b, alpha=c)
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
         q = factor if q is None else q @ factor
         if step + 1 < steps:
