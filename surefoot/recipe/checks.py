@@ -44,7 +44,7 @@ def heads(recipe: "Recipe") -> Iterator[Problem]:
 def pattern(recipe: "Recipe") -> Iterator[Problem]:
     """Each letter of the pattern must be a mixer, and no more letters than layers."""
     model = recipe.model
-    known, first = ", ".join(model.mixers), next(iter(model.mixers))
+    known, first = ", ".join(model.mixers), next(iter(model.mixers), "L")
     for letter in dict.fromkeys(model.pattern):
         if letter not in model.mixers:
             yield Problem(

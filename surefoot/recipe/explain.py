@@ -1,7 +1,7 @@
 """Turns pydantic's messages into problems: the dotted key, its line, and what to write instead."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -80,6 +80,9 @@ def said(loc: Loc, detail: Detail) -> Iterator[Problem]:
             instead = problem.instead.replace('Write kind="', f'Write {own}="')
             yield Problem(own, problem.value, problem.why, instead)
         return
+    if loc and loc[-1] == "[key]":
+        yield unknown_name(loc[:-1], detail)
+        return
     words = tuple(word for word in loc if not union_tag(word))
     key = ".".join(map(str, words))
     value = shown(detail.get("input"))
@@ -111,6 +114,22 @@ def unknown_key(words: Loc, key: str, value: str, detail: Detail) -> Problem:
         f"Did you mean {candidates[0]}?" if candidates else f"Write one of {', '.join(fields)}"
     )
     return Problem(key, value, "there is no such key", instead)
+
+
+def unknown_name(words: Loc, detail: Detail) -> Problem:
+    """Name the table that was likely meant, such as a role of [optim]."""
+    key, place = ".".join(map(str, words)), ".".join(map(str, words[:-1]))
+    why, _ = reason(detail, key)
+    names = literals(detail)
+    best = nearest(str(words[-1]), names) or names
+    hint = f"Did you mean {place}.{best[0]}?" if best else f"Write another name below {place}"
+    return Problem(key, "", f"there is no such table: {why}", hint)
+
+
+def literals(detail: Detail) -> list[str]:
+    """Name the words that may stand in a place, where they are a closed list."""
+    told = str(detail.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
+    return [word.strip(" '") for word in told.split(",") if word]
 
 
 def siblings(place: Loc, detail: Detail) -> list[str]:
@@ -153,7 +172,7 @@ def reason(detail: Detail, key: str) -> tuple[str, str]:
             return why, f"Write {key}={given.strip()}"
         return why, f"Write {key}={example(kind)}"
     if kind == "literal_error":
-        choices = [c.strip(" '") for c in str(ctx["expected"]).replace(" or ", ", ").split(",")]
+        choices = literals(detail)
         best = nearest(str(given), choices) or choices
         literal = best[0] if best[0] in ("true", "false") or best[0].isdigit() else f'"{best[0]}"'
         return f"it must be one of {', '.join(choices)}", f"Write {key}={literal}"
@@ -170,10 +189,7 @@ def reason(detail: Detail, key: str) -> tuple[str, str]:
 
 def noun(value: object) -> str:
     """Name the type of a value as a person would."""
-    names = {str: "text", bool: "true or false", int: "a number", float: "a number with a fraction"}
-    return names.get(
-        type(value), {dict: "a table", list: "a list"}.get(type(value), "something else")
-    )
+    return NOUNS.get(type(value), "something else")
 
 
 def example(kind: str) -> str:
@@ -194,7 +210,11 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f'"{value}"' if len(value) < 60 else f'"{value[:57]}..."'
-    text = str(value)
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        text = f"{{{', '.join(f'{key} = {shown(inner)}' for key, inner in table.items())}}}"
+    else:
+        text = str(value)
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
@@ -204,7 +224,7 @@ def placed(problem: Problem, sources: Mapping[str, str], texts: Mapping[str, str
     source = sources.get(problem.what)
     if source is None:
         inside = [s for key, s in sources.items() if key.startswith(problem.what + ".")]
-        source = inside[-1] if inside else (next(reversed(texts), None) if texts else None)
+        source = inside[-1] if inside else (list(texts)[-1] if texts else None)
     text = texts.get(source or "")
     if text is None or (line := line_of(text, words)) is None:
         return problem
@@ -226,4 +246,13 @@ def without(tables: dict[str, Any], places: list[Loc]) -> dict[str, Any]:
             table = table.get(word) if isinstance(table, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         if isinstance(table, dict):
             table.pop(last, None)  # pyright: ignore[reportUnknownMemberType]
-    return kept
+    return pruned(kept)
+
+
+def pruned(tables: dict[str, Any]) -> dict[str, Any]:
+    """Leave out tables that have become empty, so that their defaults stand in."""
+    kept = {
+        key: pruned(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+        for key, value in tables.items()
+    }
+    return {key: value for key, value in kept.items() if value != {}}

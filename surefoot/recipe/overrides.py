@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from surefoot.errors import Problem, RecipeError
 
@@ -53,10 +53,17 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
         *path, last = key.split(".")
         table = tree
         for part in path:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise RecipeError(
-                    Problem(key, str(value), f"{part} is given a value of its own too", "Write one")
-                )
+            inner: Any = table.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise RecipeError(two_values(key, value, part))
+            table = cast("dict[str, Any]", inner)
+        if last in table:  # the key below it came first
+            raise RecipeError(two_values(key, value, last))
         table[last] = value
     return tree
+
+
+def two_values(key: str, value: Any, part: str) -> Problem:
+    """Say that a table is given whole, and in parts too."""
+    why = f"{part} is given a value of its own too"
+    return Problem(key, str(value), why, f"Write either {part} or the keys below it")
