@@ -1,0 +1,196 @@
+"""A run that is killed and resumed is the run that was never disturbed."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from surefoot.errors import SurefootError
+from surefoot.shelf.checkpoint import candidates
+
+from . import runs
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Train once, undisturbed; it warms up all that a child would otherwise import."""
+    folder = tmp_path_factory.mktemp("twin")
+    recipe = runs.place(folder)
+    assert runs.start(recipe, folder / "run").exit == 0
+    return recipe, folder / "run"
+
+
+def go_on_until_done(recipe: Path, run: Path, tries: int = 5) -> None:
+    for _ in range(tries):
+        code = runs.ended(runs.forked(lambda: runs.start(recipe, run).exit))
+        if code == 0:
+            return
+    raise AssertionError(f"{run} never finished")
+
+
+def kill_and_resume(twin: tuple[Path, Path], folder: Path, kills: int) -> int:
+    """Kill one run after another at random instants; give how many died before their end."""
+    recipe, undisturbed = twin
+    draw = random.Random(11)
+    began = time.monotonic()
+    assert runs.ended(runs.forked(lambda: runs.start(recipe, folder / "timed").exit)) == 0
+    length = time.monotonic() - began
+    died = 0
+    for number in range(kills):
+        run = folder / f"run{number}"
+        pid = runs.forked(lambda run=run: runs.start(recipe, run).exit)
+        code = runs.killed_after(pid, draw.uniform(0.05, 1.0) * length)
+        died += code == 128 + signal.SIGKILL
+        go_on_until_done(recipe, run)
+        runs.check_equal(run, undisturbed)
+    return died
+
+
+def test_killed_at_random_instants_and_resumed_it_equals_its_twin(
+    twin: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert kill_and_resume(twin, tmp_path, kills=6) >= 3
+
+
+@pytest.mark.slow
+def test_killed_at_20_random_instants_and_resumed_it_equals_its_twin(
+    twin: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert kill_and_resume(twin, tmp_path, kills=20) >= 12
+
+
+@pytest.mark.parametrize("step", [10, 15, 26])
+def test_stopped_and_resumed_it_equals_its_twin(
+    twin: tuple[Path, Path], tmp_path: Path, step: int
+) -> None:
+    recipe, undisturbed = twin
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run).exit)
+    wait_for_step(run, step)
+    (run / "stop").write_text("enough")
+    assert runs.ended(pid) in (75, 0)
+    go_on_until_done(recipe, run)
+    runs.check_equal(run, undisturbed)
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    for _ in range(2000):
+        path = run / "journal.jsonl"
+        if path.exists() and f'"step":{step},' in path.read_text():
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"{run} never reached step {step}")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGHUP, 75)],
+)
+def test_a_signal_saves_and_leaves_with_its_code(
+    twin: tuple[Path, Path], tmp_path: Path, number: int, code: int
+) -> None:
+    recipe, undisturbed = twin
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run, changes=("train.steps=4000",)).exit)
+    wait_for_step(run, 5)
+    os.kill(pid, number)
+    assert runs.ended(pid) == code
+    status = json.loads((run / "status.json").read_text())
+    assert status["state"] == "stopped"
+    assert status["exit"] == code
+    assert status["saved"] == status["step"] == candidates(run)[0].step
+
+
+def test_a_run_that_never_saved_begins_again(tmp_path: Path) -> None:
+    recipe = runs.place(tmp_path)
+    changes = ("save.every=0", "val.every=0")
+    run, other = tmp_path / "run", tmp_path / "twin"
+    assert runs.ended(runs.forked(lambda: runs.start(recipe, other, changes=changes).exit)) == 0
+    pid = runs.forked(lambda: runs.start(recipe, run, changes=changes).exit)
+    wait_for_step(run, 9)
+    os.kill(pid, signal.SIGKILL)
+    runs.ended(pid)
+    assert runs.start(recipe, run, changes=changes).exit == 0
+    runs.check_equal(run, other)
+
+
+def test_a_flipped_bit_is_found_and_the_checkpoint_before_is_used(
+    twin: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, undisturbed = twin
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run).exit)
+    wait_for_step(run, 32)
+    os.kill(pid, signal.SIGKILL)
+    runs.ended(pid)
+    newest = candidates(run)[0]
+    weights = newest.path / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    weights.write_bytes(raw)
+    assert runs.resume(run).exit == 0
+    assert list(run.glob(f"corrupt-{newest.name}-*"))
+    assert '"fallback"' in (run / "journal.jsonl").read_text()
+    runs.check_equal(run, undisturbed)
+
+
+def test_a_finished_run_started_again_says_so(twin: tuple[Path, Path]) -> None:
+    recipe, run = twin
+    before = (run / "journal.jsonl").read_bytes()
+    assert runs.start(recipe, run).exit == 0
+    assert (run / "journal.jsonl").read_bytes() == before
+
+
+def test_an_extended_run_is_refused_when_its_rate_would_jump(tmp_path: Path) -> None:
+    recipe = runs.place(tmp_path)
+    run = tmp_path / "run"
+    assert runs.start(recipe, run).exit == 0
+    ended = runs.resume(run, changes=("train.steps=80",))
+    assert ended.exit == 3
+    assert [f["id"] for f in ended.status["findings"] if f["severity"] == "refuse"] == ["lr_jump"]
+    branched = runs.resume(run, changes=("train.steps=80",), start="pre-decay")
+    assert branched.exit == 0
+    assert branched.status["step"] == 80
+
+
+def test_another_recipes_folder_is_refused_and_what_differs_is_listed(
+    twin: tuple[Path, Path],
+) -> None:
+    recipe, run = twin
+    with pytest.raises(SurefootError) as told:
+        runs.start(recipe, run, changes=("model.dim=32", "train.seq_len=8"))
+    assert told.value.exit == 3
+    assert "model.dim: 16 there, 32 here" in str(told.value)
+    assert "train.seq_len: 16 there, 8 here" in str(told.value)
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    recipe = runs.place(tmp_path)
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run, changes=("train.steps=4000",)).exit)
+    wait_for_step(run, 3)
+    with pytest.raises(SurefootError) as told:
+        runs.start(recipe, run, changes=("train.steps=4000",))
+    os.kill(pid, signal.SIGKILL)
+    runs.ended(pid)
+    assert told.value.exit == 2
+    assert f"held by pid {pid}" in str(told.value)
+
+
+def test_changed_data_are_refused(tmp_path: Path) -> None:
+    recipe = runs.place(tmp_path)
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run).exit)
+    wait_for_step(run, 12)
+    os.kill(pid, signal.SIGKILL)
+    runs.ended(pid)
+    text = tmp_path / "text.txt"
+    text.write_text(text.read_text().replace("stone", "stoat"))
+    with pytest.raises(SurefootError) as told:
+        runs.resume(run)
+    assert told.value.exit == 3
+    assert "data changed" in str(told.value)
