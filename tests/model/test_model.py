@@ -117,7 +117,10 @@ def test_the_forecast_counts_each_role_as_the_built_model_has_it(changes: dict[s
 def test_sizes_are_those_summed_by_hand(total, dim, layers, heads, kv_heads, width) -> None:
     recipe = Table.model_validate(
         {
-            **{"dim": dim, "layers": layers, "heads": heads, "kv_heads": kv_heads},
+            "dim": dim,
+            "layers": layers,
+            "heads": heads,
+            "kv_heads": kv_heads,
             "pattern": "HL",
             "mixers": {"H": {"kind": "haar"}, "L": {"kind": "full"}},
             "ffn": {"width": width},
