@@ -163,6 +163,8 @@ class Run:
 
     def saved_and_stopped(self) -> Outcome:
         """Save the state after the last step and leave."""
+        if self.failure:
+            return self.ended("failed", 1, self.failure)
         if self.progress.step < self.recipe.train.steps or self.stop_exit == 4:
             self.saver.save(self, "signal")
             return self.ended("stopped", self.stop_exit, self.stop_reason)
