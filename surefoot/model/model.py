@@ -74,7 +74,8 @@ class Model(nn.Module):
         self.shape, self.checkpointing = shape, checkpointing
         # A free embedding meets nothing but norms, so it can start at the size that layers write,
         # where a recipe's larger steps suit it. A tied one is the unembedding too: rows of rms 1
-        # against a normed x would give logits of sqrt(dim) and start far above ln(vocab).
+        # against a normed x would give logits of sqrt(dim) and start far above ln(vocab). Free with
+        # 0.02 learnt 0.15 nats worse than with 1 (bytes, dim 128, 4 layers, 220 updates, two seeds).
         spread = 0.02 if recipe.tied else 1.0
         self.embedding = Table(shape.vocab, shape.dim, Declared("embedding", std=spread))
         self.value_embeddings = nn.ModuleList(value_tables(shape))
@@ -192,7 +193,9 @@ def value_tables(shape: Shape) -> list[Table]:
             )
         )
     width = shape.kv_heads * shape.head_dim
-    return [Table(shape.vocab, width, Declared("value_embedding", std=0.02)) for _ in range(tables)]
+    # 1 is the size of the values that they are mixed with; 0.02 learnt 0.07 nats worse on bytes
+    # (dim 128, 4 layers, 220 updates, two seeds)
+    return [Table(shape.vocab, width, Declared("value_embedding", std=1.0)) for _ in range(tables)]
 
 
 def context(
