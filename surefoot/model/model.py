@@ -75,7 +75,7 @@ class Model(nn.Module):
         # A free embedding meets nothing but norms, so it can start at the size that layers write,
         # where a recipe's larger steps suit it. A tied one is the unembedding too: rows of rms 1
         # against a normed x would give logits of sqrt(dim) and start far above ln(vocab). Free with
-        # 0.02 learnt 0.15 nats worse than with 1 (bytes, dim 128, 4 layers, 220 updates, two seeds).
+        # 0.02 learnt 0.15 nats worse than with 1 (bytes, dim 128, 4 layers, 220 updates, 2 seeds).
         spread = 0.02 if recipe.tied else 1.0
         self.embedding = Table(shape.vocab, shape.dim, Declared("embedding", std=spread))
         self.value_embeddings = nn.ModuleList(value_tables(shape))
