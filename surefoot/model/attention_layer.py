@@ -49,26 +49,35 @@ class AttentionOptions(Choice):
     def problems(self, place: str, recipe: "Recipe") -> Iterator[Problem]:
         """Find what can't be in this recipe's shape."""
         model = recipe.model
-        yield from odd_heads(self, place, model.dim // model.heads)
+        yield from odd_heads(self, place, model.dim, model.heads)
 
 
-def odd_heads(options: AttentionOptions, place: str, head_dim: int) -> Iterator[Problem]:
+def odd_heads(options: AttentionOptions, place: str, dim: int, heads: int) -> Iterator[Problem]:
     """Features turn in pairs: a head needs an even number of them, and one pair at least."""
-    if head_dim % 2 or turned(options, head_dim) == 0:
-        fault = "an odd number" if head_dim % 2 else f"{options.rope_fraction} of which is no pair"
+    head_dim = dim // heads
+    if head_dim % 2:
+        fits = [n for n in range(1, dim + 1) if dim % n == 0 and dim // n % 2 == 0]
+        best = min(fits, key=lambda n: abs(n - heads), default=heads)
+        yield Problem(
+            what="model.heads",
+            value=str(heads),
+            why=f"{place} turns pairs of features, and dim / heads = {dim} / {heads} = {head_dim} "
+            "is odd",
+            instead=f"Write model.heads={best}" if fits else f"Write model.dim={dim + heads}",
+        )
+    elif not turned(options, head_dim):
         yield Problem(
             what=f"{place}.rope_fraction",
             value=str(options.rope_fraction),
-            why=f"rotary positions turn pairs of features, and a head has {head_dim}, {fault}",
-            instead="Choose model.dim and model.heads so that dim / heads is even"
-            if head_dim % 2
-            else f"Write {place}.rope_fraction=1.0",
+            why=f"that is less than one pair of the {head_dim} features of a head",
+            instead=f"Write {place}.rope_fraction={2 / head_dim:g}",
         )
 
 
 def turned(options: AttentionOptions, head_dim: int) -> int:
     """Count the features of a head that turn with position."""
-    return 2 * int(options.rope_fraction * head_dim / 2)
+    # a third of 6 features, written in six digits, is a pair too
+    return 2 * int(options.rope_fraction * head_dim / 2 + 1e-4)
 
 
 class AttentionLayer(nn.Module):
@@ -167,7 +176,7 @@ def wide(x: Tensor) -> torch.dtype:
 
 def check(shape: Shape, options: AttentionOptions, layer: int) -> None:
     """Refuse a shape that these heads can't have."""
-    found = list(odd_heads(options, f"layer {layer}", shape.head_dim))
+    found = list(odd_heads(options, f"layer {layer}", shape.dim, shape.heads))
     if shape.heads % shape.kv_heads:
         divisors = [n for n in range(1, shape.heads + 1) if shape.heads % n == 0]
         best = min(divisors, key=lambda n: abs(n - shape.kv_heads))

@@ -291,10 +291,11 @@ def test_head_h_reads_its_own_group_in_training_and_decoding():
 def test_heads_that_do_not_fit_are_refused():
     with pytest.raises(RecipeError, match=r"heads \(16\) must be a multiple of kv_heads \(5\)"):
         full.Mixer(replace(SHAPE, dim=64, heads=16, kv_heads=5), full.Options(), 0)
-    with pytest.raises(RecipeError, match="an odd number"):
+    with pytest.raises(RecipeError, match=r"20 / 4 = 5 is odd\. Write model\.heads=5"):
         full.Mixer(replace(SHAPE, dim=20, heads=4), full.Options(), 0)
-    assert list(odd_heads(AttentionOptions(rope_fraction=0.1), "here", 8))
-    assert not list(odd_heads(AttentionOptions(), "here", 8))
+    (problem,) = odd_heads(AttentionOptions(rope_fraction=0.1), "here", 32, 4)
+    assert problem.instead == "Write here.rope_fraction=0.25"
+    assert not list(odd_heads(AttentionOptions(rope_fraction=0.25), "here", 32, 4))
 
 
 def test_scores_are_bounded_by_the_norm_and_told():
