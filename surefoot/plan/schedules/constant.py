@@ -13,6 +13,7 @@ class Options(Choice):
 
     kind: str = "constant"
     value: Annotated[float, Field(ge=0)] = 1.0
+    """The value"""
 
     def at(self, update: int, span: Span) -> float:  # noqa: ARG002 (the contract of a schedule)
         """Give the value of an update, counted from 0."""

@@ -20,7 +20,9 @@ class Options(Choice):
 
     kind: str = "ramp"
     start: float
+    """Value of the first update"""
     end: float
+    """Value at the end of the way, and from there on"""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Updates of the way; left out: `share` of the run"""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
