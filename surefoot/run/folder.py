@@ -94,7 +94,7 @@ def absent(text: str, root: Path, runs: list[Path]) -> Problem:
         why = "there is no folder and no run of that name"
         instead = f"Write {best[0] if best else runs[0].name} (surefoot list runs shows them all)"
     folder = Path(text)
-    if folder.is_dir():
+    if text and folder.is_dir():
         why = "this folder holds no run (no journal.jsonl)"
     return Problem("run", text, why, instead)
 
