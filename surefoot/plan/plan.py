@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from surefoot.plan.bends import bent_options, lr_factor
 from surefoot.recipe.schema import Recipe
@@ -40,8 +40,8 @@ class Plan:
         """Give every knob of a step, counted from 1."""
         values = {name: self.value(name, step) for name in self.recipe.knobs}
         shape = plain(values["lr"])
-        lr = {
-            role: options.lr  # pyright: ignore[reportAttributeAccessIssue] (every optimiser has one)
+        lr: dict[str, float] = {
+            role: cast("Any", options).lr  # every optimiser has one
             * (shape * plain(values.get(f"lr_{role}", 1.0)) * lr_factor(self.events, role, step))
             for role, options in self.recipe.optim.items()
         }
