@@ -161,6 +161,7 @@ class End:
     reason: str = ""
     best: Mapping[str, Any] = field(default_factory=empty)
     hours: float = 0.0
+    peak_rss_mib: float | None = None  # of the training, not of the preparation before it
     t: float | None = None
 
 

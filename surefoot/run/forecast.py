@@ -7,7 +7,6 @@ from surefoot.model.facts import activation_elements, flops_per_token
 from surefoot.plan.shape import shape
 from surefoot.recipe.schema import Recipe
 from surefoot.run.device import device_of
-from surefoot.run.memory import rss_mib
 
 GIB = 2**30
 JOURNAL_BYTES = 1200  # a step's line, at most
@@ -23,7 +22,7 @@ def slot_bytes(recipe: Recipe, parameters: Mapping[str, int]) -> float:
     )
 
 
-def mem_gib(recipe: Recipe, parameters: Mapping[str, int]) -> float:
+def mem_gib(recipe: Recipe, parameters: Mapping[str, int], base_mib: float) -> float:
     """Forecast the largest memory of a run on this process: weights, gradients, state, work."""
     train, sizes = recipe.train, shape(recipe)
     count = sum(parameters.values())
@@ -37,7 +36,7 @@ def mem_gib(recipe: Recipe, parameters: Mapping[str, int]) -> float:
     chunk = min(4 * tokens * sizes.vocab, 32 * 2**20) * 4
     # the largest moment of an update: one matrix of each shape, orthogonalised in fp32
     update = 4.0 * max(parameters.values()) / max(1, sizes.layers)
-    base = 0.0 if on_gpu else rss_mib() * 2**20
+    base = 0.0 if on_gpu else base_mib * 2**20
     return (base + 1.05 * (fixed + max(kept + chunk, update))) / GIB
 
 

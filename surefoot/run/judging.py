@@ -1,7 +1,7 @@
 """Validates a run and writes samples, on the steps that the recipe names."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from surefoot.evaluate.generate import generate
 from surefoot.evaluate.validation import validate
@@ -9,6 +9,7 @@ from surefoot.recipe.schema import Recipe
 from surefoot.records import Eval
 
 if TYPE_CHECKING:
+    from surefoot.model.model import Model
     from surefoot.run.run import Run
 
 SAMPLE_TOKENS = 48
@@ -32,7 +33,7 @@ class Judge:
         knobs = run.plan.at(run.progress.step).values
         batches = 0 if full else self.recipe.val.batches
         val_ce, val_bpb, val_tokens = validate(
-            run.learner.model, run.dataset, knobs, run.learner.device, batches
+            cast("Model", run.learner.model), run.dataset, knobs, run.learner.device, batches
         )
         best_ce = run.progress.best_ce
         self.samples = self.written(run, knobs)
@@ -54,7 +55,7 @@ class Judge:
         for prompt in self.recipe.val.prompts:
             for temperature in (0.0, 0.8):
                 ids = generate(
-                    run.learner.model,
+                    cast("Model", run.learner.model),
                     run.dataset.tokenizer,
                     run.dataset.tokenizer.encode(prompt),
                     SAMPLE_TOKENS,

@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,83 +19,97 @@ from surefoot.plan.shape import shape
 from surefoot.recipe.schema import Recipe
 from surefoot.run.device import cores, device_of
 from surefoot.run.forecast import disk_gib, mem_gib, roofline_s
-from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib
+from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.opening import make_learner
 
 WARM = 2  # steps that allocate and import
-TIMED = WARM + 5
-PATIENCE_S = 4.0
+ROUNDS = 5  # timed steps, where they are short
+PATIENCE_S = 4.0  # one step longer than half of this is measurement enough
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What real steps of a scratch learner took, seconds."""
+    """What real steps of a scratch learner took, seconds, and the memory they needed."""
 
-    threads: int
+    threads: int  # 0 where the device has its own
     micro_s: float
     low_s: float
     high_s: float
     update_s: float
+    base_mib: float  # of the process before any of it
     peak_mib: float
 
 
 def measure(recipe: Recipe, dataset: Dataset) -> Timed:
-    """Time micro-steps with each number of threads that could be best; nothing of it stays."""
+    """Time steps with each number of threads that could be best; nothing of it stays."""
     device = device_of(recipe.train.device)
     fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with fork:
+        reset_peak(device)
+        base = rss_mib()
         learner = make_learner(recipe)
         batch = first_micro(recipe, dataset)
         plan = Plan(recipe)
-        threads = recipe.train.threads or best_threads(learner, batch, plan, device)
+        threads = recipe.train.threads if device.type != "cpu" else recipe.train.threads or cores()
         if device.type == "cpu":
             set_threads(threads)
-        forward, updates = steps(learner, batch, plan)
+        reports = [advance(learner, batch, plan.at(plan.span.steps))]
+        if spent(reports[0]) < PATIENCE_S / 2:
+            if device.type == "cpu" and not recipe.train.threads:
+                threads = set_threads(best_threads(learner, batch, plan))
+            reports = steps(learner, batch, plan)
+        peak = peak_mib(device)
+    micro = [report.forward_s + report.backward_s for report in reports]
     return Timed(
-        threads=threads if device.type == "cpu" else 0,
-        micro_s=statistics.median(forward),
-        low_s=min(forward),
-        high_s=max(forward),
-        update_s=statistics.median(updates),
-        peak_mib=peak_mib(device),
+        threads=threads,
+        micro_s=statistics.median(micro),
+        low_s=min(micro),
+        high_s=max(micro),
+        update_s=statistics.median(report.update_s for report in reports),
+        base_mib=base,
+        peak_mib=peak,
     )
 
 
 def first_micro(recipe: Recipe, dataset: Dataset) -> Batch:
     """Take the rows of one micro-batch from the run's first step."""
-    whole = dataset.batch(1)
-    part = next(whole.micro(recipe.train.batch))
-    valid = int((part.targets >= 0).sum())
-    return Batch(part.tokens, part.targets, part.doc, part.positions, valid=max(1, valid))
+    part = next(dataset.batch(1).micro(recipe.train.batch))
+    return replace(part, valid=max(1, int((part.targets >= 0).sum())))
 
 
-def best_threads(learner: Learner, batch: Batch, plan: Plan, device: torch.device) -> int:
-    """Choose between one thread and all cores by the clock."""
-    if device.type != "cpu" or cores() == 1:
+def spent(report: Any) -> float:
+    """Give the seconds of a step's own work."""
+    return report.forward_s + report.backward_s + report.update_s
+
+
+def best_threads(learner: Learner, batch: Batch, plan: Plan) -> int:
+    """Choose between one thread and all cores by the clock; a tie goes to one."""
+    if cores() == 1:
         return 1
     last = plan.at(plan.span.steps)
-    advance(learner, batch, last)  # the first step imports and allocates
     took = time_threads(lambda: advance(learner, batch, last), [1, cores()])
-    return min(took, key=lambda count: (took[count], count))
+    # spinning up a second core for a tenth is no gain on a machine that has other work
+    return 1 if took[1] <= 1.1 * took[cores()] else cores()
 
 
-def steps(learner: Learner, batch: Batch, plan: Plan) -> tuple[list[float], list[float]]:
-    """Time whole steps at the plan's first and last knobs, split into micro-batch and update."""
-    forward: list[float] = []
-    updates: list[float] = []
+def steps(learner: Learner, batch: Batch, plan: Plan) -> list[Any]:
+    """Time whole steps at the plan's first and last knobs in turns."""
+    reports: list[Any] = []
     began = time.monotonic()
-    while len(forward) < TIMED or time.monotonic() - began < PATIENCE_S / 8:
-        knobs = plan.at(plan.span.steps if len(forward) % 2 else 1)
-        report = advance(learner, batch, knobs)
-        forward.append((report.forward_s or 0.0) + (report.backward_s or 0.0))
-        updates.append(report.update_s or 0.0)
-        if len(forward) > WARM and time.monotonic() - began > PATIENCE_S:
-            break
-    return forward[WARM:], updates[WARM:]
+    while len(reports) < WARM + ROUNDS and time.monotonic() - began < PATIENCE_S:
+        reports.append(advance(learner, batch, plan.at(plan.span.steps if len(reports) % 2 else 1)))
+    return reports[WARM:] or reports
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the largest memory so far."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    reset_peak_rss()
 
 
 def peak_mib(device: torch.device) -> float:
-    """Give the most memory used so far."""
+    """Give the most memory used since then."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return peak_rss_mib()
@@ -109,7 +124,7 @@ def forecast(
     train = recipe.train
     parameters = forecast_parameters(recipe.model, shape(recipe))
     tokens = train.steps * train.batch * train.accumulate * train.seq_len
-    mem = mem_gib(recipe, parameters)
+    mem = mem_gib(recipe, parameters, rss_mib() if timed is None else timed.base_mib)
     low = high = seconds = roofline_s(recipe, parameters)
     if timed is not None:
         seconds = run_seconds(recipe, timed, timed.micro_s, dataset)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from surefoot.data.ahead import Ahead
 from surefoot.data.dataset import Dataset
@@ -14,7 +15,7 @@ from surefoot.plan.plan import Plan
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Event, Finding, Record, Remedy, Step
 from surefoot.run.judging import Judge
-from surefoot.run.memory import disk_free_gib, rss_mib
+from surefoot.run.memory import disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.progress import Progress
 from surefoot.run.saving import Saver
 from surefoot.run.signals import Signals
@@ -23,6 +24,7 @@ from surefoot.shelf.journal import Journal
 from surefoot.shelf.lock import Lock
 
 MIB = 2**20
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Run:
 
     def remaining(self) -> Iterator[int]:
         """Give the steps that are still to be done."""
+        reset_peak_rss()
         self.began = self.step_began = time.monotonic()
         while self.progress.step < self.recipe.train.steps:
             yield self.progress.step + 1
@@ -106,7 +109,7 @@ class Run:
         self.stall_s = 0.0
         return self.told(full)
 
-    def told(self, record: Record) -> Record:
+    def told(self, record: R) -> R:
         """Journal a record and follow it."""
         stamped = self.journal.write(record)
         self.progress.follow(stamped)
@@ -199,6 +202,7 @@ class Run:
                 exit=code,
                 reason=reason,
                 best=best if self.progress.best_ce is not None else {},
+                peak_rss_mib=peak_rss_mib(),
                 hours=round((time.monotonic() - self.began) / 3600, 4) if self.began else 0.0,
             )
         )

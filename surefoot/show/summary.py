@@ -93,6 +93,8 @@ class Totals:
             self.counts["resumed"] += record.name == "resumed"
         else:
             self.end, self.hours = record, self.hours + record.hours
+            if record.peak_rss_mib is not None:
+                self.peaks["rss_mib"] = max(record.peak_rss_mib, self.peaks.get("rss_mib", 0.0))
             self.counts["crash"] += record.state == "failed"
 
     def take_step(self, step: Step) -> None:
