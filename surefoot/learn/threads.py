@@ -15,7 +15,7 @@ def set_threads(threads: int) -> int:
 
 
 def time_threads(
-    step: Callable[[], None], choices: Sequence[int], rounds: int = 3
+    step: Callable[[], object], choices: Sequence[int], rounds: int = 3
 ) -> dict[int, float]:
     """Time a step with each number of threads, in turns; gives median seconds of each."""
     before = torch.get_num_threads()

@@ -66,7 +66,9 @@ class Mixer(Protocol):
     causal: bool
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor: ...  # [batch, time, dim] -> same
-    def start(self, batch: int, max_len: int, device: torch.device, dtype: torch.dtype) -> State: ...
+    def start(
+        self, batch: int, max_len: int, device: torch.device, dtype: torch.dtype
+    ) -> State: ...
     def extend(self, x: Tensor, ctx: Context, state: Any) -> tuple[Tensor, Any]: ...
 
 

@@ -9,6 +9,7 @@ from surefoot.recipe.choice import STRICT, Choice, Section, reported, slot, tabl
 if TYPE_CHECKING:
     MixerOptions = HeadOptions = StreamOptions = Choice
     OptimiserOptions = ScheduleOptions = CorpusOptions = TokenizerOptions = Choice
+    Role = str  # a dictionary's key is invariant to a checker: Role would fit no Mapping[str, ...]
 else:
     MixerOptions = slot("mixers", "full")
     HeadOptions = slot("heads", "next_token")
@@ -17,8 +18,8 @@ else:
     ScheduleOptions = slot("schedules", "constant")
     CorpusOptions = slot("corpora", "stdlib")
     TokenizerOptions = slot("tokenizers", "bpe")
+    Role = Literal["matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar"]
 
-Role = Literal["matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar"]
 Letter = Annotated[str, Field(pattern="^[A-Za-z]$")]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from surefoot import records
 from surefoot.errors import Problem, RunError
 from surefoot.records import AMBIENT, Event, Record, Remedy
 from surefoot.shelf.disk import Disk
 
+R = TypeVar("R", bound=Record)
 LINE_LIMIT = 64 << 10
 WAITING_LIMIT = 64 << 20
 WAITING_S = 600.0
@@ -84,7 +85,7 @@ class Journal:
         """Have each record from now on handed to a listener, after it was written."""
         self.listeners.append(listener)
 
-    def write(self, record: Record) -> Record:
+    def write(self, record: R) -> R:
         """Append a record, stamped with the time; what holds from now on is durable on return."""
         stamped = record if record.t is not None else replace(record, t=round(self.now(), 3))
         line = records.line(stamped).encode()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from surefoot.errors import Problem, ShelfError
 from surefoot.shelf import tensors
@@ -102,13 +102,15 @@ def renamed(checkpoint: Checkpoint, disk: Disk) -> str:
         return ""
 
 
-def find(run: Path, which: Pointer | int) -> Checkpoint:
+def find(run: Path, which: str | int) -> Checkpoint:
     """Find the checkpoint that a pointer names, or the newest generation's of a step."""
     there = candidates(run)
     if isinstance(which, int):
         found = next((one for one in there if one.step == which), None)
     else:
-        found = target(run, which) or (there[0] if there and which == "latest" else None)
+        found = target(run, cast("Pointer", which)) or (
+            there[0] if there and which == "latest" else None
+        )
     if found is not None:
         return found
     steps = ", ".join(str(one.step) for one in reversed(there))
