@@ -1,6 +1,8 @@
 """Trains small language models, checks the plan first, watches itself, and never loses a step."""
 
 import importlib
+import sys
+from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -27,3 +29,14 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return list(__all__)
+
+
+class Public(ModuleType):
+    """Keeps `surefoot.train` and `surefoot.audit` what they are when rooms of that name load."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Public

@@ -21,5 +21,5 @@ def fnv1a64(text: str | bytes) -> int:
 
 
 def key(seed: int, purpose: str, a: int, b: int) -> int:
-    """Give the 64-bit seed for one use: run's seed, purpose, and two numbers (step, micro-batch)."""
+    """Give the 64-bit seed for one use: run's seed, purpose, and two numbers, as step and row."""
     return mix(mix(mix(mix(seed + GOLDEN) ^ fnv1a64(purpose)) + a * GOLDEN) + b)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import Problem, RecipeError
+from surefoot.model.by_hand import normed
 from surefoot.randomness import fnv1a64, key
 
 ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar")
@@ -15,7 +16,7 @@ ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "s
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One parameter: its role, its first values N(mean, std²), and its parts if it holds several."""
+    """One parameter: its role, its first values N(mean, std²), and the parts it holds, if several."""
 
     role: str
     mean: float = 0.0
@@ -31,7 +32,7 @@ def parameter(module: nn.Module, name: str, shape: Sequence[int], declared: Decl
 
 
 def declarations(model: nn.Module) -> dict[str, Declared]:
-    """Map each parameter's full name to what its module declared; one without a role is an error."""
+    """Map each parameter's full name to what its module declared; none may lack a role."""
     found: dict[str, Declared] = {}
     owners: dict[int, str] = {}
     for prefix, module in model.named_modules():
@@ -105,5 +106,4 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        normed = nn.functional.rms_norm(x.to(wide), (self.dim,), self.weight.to(wide), 1e-6)
-        return normed.to(x.dtype)
+        return normed(x.to(wide), self.weight.to(wide)).to(x.dtype)
