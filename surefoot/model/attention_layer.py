@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from surefoot.errors import Problem, RecipeError
 from surefoot.model import rotary
 from surefoot.model.attention import Scoring
+from surefoot.model.by_hand import Turned, by_hand, normed
 from surefoot.model.context import Context
 from surefoot.model.parameters import Declared, Linear, parameter
 from surefoot.recipe.choice import Choice
@@ -133,18 +134,18 @@ class AttentionLayer(nn.Module):
         cos, sin = rotary.turns(
             ctx.positions, end, turned(self.options, self.head_dim), self.options.rope_base, wide(q)
         )
-        q, k = rotary.rotate(self.normed(q), cos, sin), rotary.rotate(self.normed(k), cos, sin)
+        q, k = self.turned(q, cos, sin), self.turned(k, cos, sin)
         if self.options.qk_gain:
             q = q * self.gain
         v = v.unflatten(-1, size).transpose(1, 2)
         return q.to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2), v
 
-    def normed(self, x: Tensor) -> Tensor:
-        """Bring a head to rms 1, in fp32 at least."""
+    def turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Bring each head to rms 1, if asked for, and turn it; in fp32 at least."""
         x = x.to(wide(x))
-        if not self.options.qk_norm:
-            return x
-        return nn.functional.rms_norm(x, (self.head_dim,), None, 1e-6)
+        if by_hand(x):
+            return cast("Tensor", Turned.apply(x, cos, sin, self.options.qk_norm))
+        return rotary.rotate(normed(x, None) if self.options.qk_norm else x, cos, sin)
 
     def joined(self, y: Tensor) -> Tensor:  # (batch, heads, time, head_dim)
         """Join the heads and write them out [batch, time, dim]."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from surefoot.model.by_hand import squared_relu
 from surefoot.model.parameters import Linear
 from surefoot.recipe.facts import Facts, Shape
 
@@ -37,7 +38,7 @@ class Ffn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.gated:
             return self.down(functional.silu(self.gate(x)) * self.up(x))
-        return self.down(functional.relu(self.up(x)).square())
+        return self.down(squared_relu(self.up(x)))
 
 
 def facts(shape: Shape, options: Any) -> Facts:
