@@ -8,7 +8,7 @@ from typing import Any, cast
 from surefoot.errors import Problem, RecipeError
 
 KEY = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*$")
-WORD = re.compile(r"^[A-Za-z_][\w./-]*$")
+WORD = re.compile(r"^(?:[./~]*/)?[A-Za-z_][\w./-]*$")  # also ../texts/a.txt
 
 
 def overrides(texts: Sequence[str]) -> dict[str, Any]:
