@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from surefoot import kinds
 from surefoot.errors import Problem, nearest
 from surefoot.recipe.choice import Choice, Knob
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 
 def problems(recipe: "Recipe") -> list[Problem]:
     """Find every contradiction of a recipe."""
-    checks = (heads, pattern, tied_head, windows, knobs, schedules, batch, memory_units, choices)
-    return [problem for check in checks for problem in check(recipe)]
+    shape = (heads, pattern, tied_head, windows, choices)
+    plan = (knobs, schedules, batch, memory_units, monitors)
+    return [problem for check in (*shape, *plan) for problem in check(recipe)]
 
 
 def heads(recipe: "Recipe") -> Iterator[Problem]:
@@ -185,3 +187,17 @@ def choices(recipe: "Recipe") -> Iterator[Problem]:
         check: Any = getattr(options, "problems", None)
         if check is not None:
             yield from check(f"model.mixers.{letter}", recipe)
+
+
+def monitors(recipe: "Recipe") -> Iterator[Problem]:
+    """Options may be given to monitors that exist, and each must be one it knows."""
+    known = kinds.names("monitors")
+    for name in recipe.guard.monitors:
+        if name not in known:
+            best = nearest(name, known) or known
+            yield Problem(
+                what=f"guard.monitors.{name}",
+                value="",
+                why="there is no such monitor",
+                instead=f"Write guard.monitors.{best[0]} (there are {', '.join(known)})",
+            )

@@ -1,5 +1,6 @@
 """Opens a run: makes a new folder, or goes on from a checkpoint exactly where it stood."""
 
+import json
 import os
 import sys
 import time
@@ -100,8 +101,16 @@ def begin(opening: Opening, folder: Path, disk: Disk | None = None) -> Run:
     """Start a run in a folder that is new and empty."""
     disk = disk or Disk()
     lock = Lock(folder, disk)
-    disk.write_atomic(folder / "recipe.toml", write.text(opening.recipe).encode())
+    write_plan(opening.recipe, folder, disk)
     return compose(opening, folder, lock, disk, None)
+
+
+def write_plan(recipe: Recipe, folder: Path, disk: Disk) -> None:
+    """Write the resolved recipe, and the knobs at 64 steps for whoever draws them."""
+    plan = Plan(recipe)
+    curves = {name: plan.curve(name, 64) for name in recipe.knobs}
+    disk.write_atomic(folder / "recipe.toml", write.text(recipe).encode())
+    disk.write_atomic(folder / "plan.json", json.dumps({"v": 1, "knobs": curves}).encode())
 
 
 def go_on(
@@ -112,7 +121,7 @@ def go_on(
     content = old.content if old is not None else None
     offset = content.journal if content is not None else Offset(0, 0, EMPTY)
     cut = journals.cut(folder / "journal.jsonl", offset, disk)
-    disk.write_atomic(folder / "recipe.toml", write.text(opening.recipe).encode())
+    write_plan(opening.recipe, folder, disk)
     disk.remove(folder / "stop")
     run = compose(opening, folder, lock, disk, old)
     step, generation = run.progress.step, run.progress.generation
@@ -157,8 +166,15 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     shelf.fence = lock.check
     shelf.lineage = progress.lineage
     plan = Plan(recipe, progress.bends)
-    facts = {"checkpoint_gib": checkpoint_bytes(learner) / 2**30}
-    watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
+    facts = {
+        "recipe": recipe,
+        "planned": lambda step: run.plan.at(step).lr,
+        "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
+        "corpus_tokens": opening.dataset.tokens,
+        "unigram_entropy": opening.dataset.entropy,
+        "world": 1,
+    }
+    watch = Watch(recipe.guard.monitors, facts)
     if old is not None:
         learner.load(old.content.model, old.content.optim)
         watch.restore(old.content.state["monitors"])
