@@ -53,7 +53,7 @@ def measure(recipe: Recipe, dataset: Dataset) -> Timed:
         threads = recipe.train.threads if device.type != "cpu" else recipe.train.threads or cores()
         if device.type == "cpu":
             set_threads(threads)
-        reports = [advance(learner, batch, plan.at(plan.span.steps))]
+        reports: list[Any] = [advance(learner, batch, plan.at(plan.span.steps))]
         if spent(reports[0]) < PATIENCE_S / 2:
             if device.type == "cpu" and not recipe.train.threads:
                 threads = set_threads(best_threads(learner, batch, plan))
