@@ -22,7 +22,7 @@ class Block:
     document: str
     line: int
     language: str
-    words: tuple[str, ...]  # slow, gpu: what stands behind the language
+    words: tuple[str, ...]  # gpu, output: what stands behind the language
     text: str
 
     @property
