@@ -1,6 +1,5 @@
 """The loop: one way round, no side doors."""
 
-from surefoot.guard import playbook
 from surefoot.learn.advance import advance
 from surefoot.run.run import Outcome, Run
 
@@ -12,8 +11,8 @@ def train(run: Run) -> Outcome:
         report = advance(run.learner, run.batch(step), knobs, probe=run.probes(step))
         report = run.write(report)
         for finding in run.watch.observe(report):
-            run.obey(finding, playbook.answer(finding, run.recipe.guard.mode))
-        run.keep_if_due(step)
+            run.obey(finding)  # a remedy is an event: the plan is recomputed from it
+        run.keep_if_due()
         if run.stop_requested:
             return run.saved_and_stopped()
     return run.finished()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from surefoot.plan.bends import bent_options, lr_factor
+from surefoot.plan.bends import bent_options, lr_factor, ramped
 from surefoot.recipe.schema import Recipe
 from surefoot.recipe.span import Span
 from surefoot.records import Event, Remedy
@@ -40,11 +40,11 @@ class Plan:
         """Give every knob of a step, counted from 1."""
         values = {name: self.value(name, step) for name in self.recipe.knobs}
         shape = plain(values["lr"])
-        lr: dict[str, float] = {
-            role: cast("Any", options).lr  # every optimiser has one
-            * (shape * plain(values.get(f"lr_{role}", 1.0)) * lr_factor(self.events, role, step))
-            for role, options in self.recipe.optim.items()
-        }
+        lr: dict[str, float] = {}
+        for role, options in self.recipe.optim.items():
+            own = shape * plain(values.get(f"lr_{role}", 1.0))
+            planned = cast("Any", options).lr * own * lr_factor(self.events, role, step)
+            lr[role] = ramped(self.events, role, step, planned)
         return Knobs(step=step, lr=lr, momentum=plain(values["momentum"]), values=values)
 
     def value(self, name: str, step: int) -> Value:

@@ -176,6 +176,32 @@ class Save(Section):
     """Seconds to finish and save after a signal"""
 
 
+class Budget(Section):
+    """How many remedies a run may take before it is stopped."""
+
+    window: Count = 1000
+    """Steps over which in_window counts"""
+    in_window: Count = 3
+    """Remedies in that window"""
+    in_run: Count = 8
+    """Remedies in the whole run"""
+    retrained_share: Share = 0.15
+    """Share of the steps that rewinds may do again"""
+
+
+class Budget(Section):
+    """How many remedies a run may take before it is stopped."""
+
+    window: Count = 1000
+    """Steps over which in_window counts"""
+    in_window: Count = 3
+    """Remedies in that window"""
+    in_run: Count = 8
+    """Remedies in the whole run"""
+    retrained_share: Share = 0.15
+    """Share of the steps that rewinds may do again"""
+
+
 class Guard(Section):
     """How the run is watched."""
 
@@ -185,6 +211,8 @@ class Guard(Section):
     """Refusals that are accepted, by id"""
     probe_every: Count = 10
     """Steps between per-layer measurements"""
+    budget: Budget = table({})
+    """How many remedies before the run is stopped"""
     monitors: dict[str, dict[str, Any]] = table({})
     """Options of single monitors"""
 

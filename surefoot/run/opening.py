@@ -1,11 +1,12 @@
 """Opens a run: makes a new folder, or goes on from a checkpoint exactly where it stood."""
 
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from surefoot.plan.plan import Plan
 from surefoot.plan.shape import shape
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event, Finding, Header
+from surefoot.records import Event, Finding, Header, Remedy, parse, read
 from surefoot.run.device import device_of, machine
 from surefoot.run.judging import Judge
 from surefoot.run.progress import Progress
@@ -59,9 +60,12 @@ class Found:
     skipped: list[Any] = field(default_factory=list[Any])
     newer: int = 0  # checkpoints of later steps that are left behind: the run branches here
     generations: int = 0  # that there were so far, less one
+    rewound: Progress | None = None  # after the rewind that led to this checkpoint
 
     def progress(self) -> Progress:
         """Give the run's progress; a branch is a generation of its own."""
+        if self.rewound is not None:
+            return self.rewound
         content = self.content
         progress = Progress.restored(content.step, content.generation, content.state)
         if self.newer:
@@ -118,9 +122,13 @@ def go_on(
 ) -> Run:
     """Go on with a run from a checkpoint, or from its beginning if it never saved."""
     disk = disk or Disk()
+    journal = folder / "journal.jsonl"
     content = old.content if old is not None else None
     offset = content.journal if content is not None else Offset(0, 0, EMPTY)
-    cut = journals.cut(folder / "journal.jsonl", offset, disk)
+    if old is not None and (again := rewound(journal, old.content)):
+        offset, progress = again
+        old = replace(old, rewound=progress)
+    cut = journals.cut(journal, offset, disk)
     write_plan(opening.recipe, folder, disk)
     disk.remove(folder / "stop")
     run = compose(opening, folder, lock, disk, old)
@@ -137,6 +145,28 @@ def go_on(
         run.saver.mend_pointers(run)
         run.saver.shelf.sweep()
     return run
+
+
+def rewound(journal: Path, content: Content) -> tuple[Offset, Progress] | None:
+    """Find the rewind that led back to a checkpoint: the run goes on after it, not before it."""
+    if content.journal is None or not journal.is_file():
+        return None
+    found: tuple[Offset, Remedy] | None = None
+    size, count, sha = 0, 0, hashlib.sha256()
+    with journal.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            sha.update(line)
+            size, count = size + len(line), count + 1
+            record = parse(json.loads(line)) if size > content.journal.bytes else None
+            if isinstance(record, Remedy) and record.name == "rewind":
+                found = (Offset(size, count, sha.hexdigest()), record)
+    if found is None or int(found[1].args["to_step"]) != content.step:
+        return None
+    before = Progress.replayed(read(journal), found[1])
+    kept = Progress.restored(content.step, content.generation, content.state)
+    return found[0], before.rewound(found[1], kept)
 
 
 def damaged(why: str, step: int, generation: int) -> Finding:
@@ -166,18 +196,13 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     shelf.fence = lock.check
     shelf.lineage = progress.lineage
     plan = Plan(recipe, progress.bends)
-    facts = {
-        "recipe": recipe,
-        "planned": lambda step: run.plan.at(step).lr,
-        "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
-        "corpus_tokens": opening.dataset.tokens,
-        "unigram_entropy": opening.dataset.entropy,
-        "world": 1,
-    }
-    watch = Watch(recipe.guard.monitors, facts)
+    facts = watch_facts(recipe, opening.dataset, learner)
+    watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
     if old is not None:
         learner.load(old.content.model, old.content.optim)
         watch.restore(old.content.state["monitors"])
+        if old.rewound is not None:
+            watch.observe(progress.remedies[-1])
         shelf.skipped = old.skipped
     run = Run(
         folder=folder,
@@ -191,7 +216,7 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         saver=Saver(recipe, shelf, plan.pre_decay()),
         judge=Judge(recipe),
         signals=Signals(recipe.save.grace_s),
-        ahead=Ahead(opening.dataset.batch),
+        ahead=Ahead(lambda step: opening.dataset.batch(step, run.progress.skips)),
         lock=lock,
     )
     shelf.journal = run.journal
@@ -202,6 +227,25 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     for finding in opening.findings:
         run.told(finding)
     return run
+
+
+def watch_facts(recipe: Recipe, dataset: Dataset, learner: Learner) -> dict[str, Any]:
+    """Tell the monitors what they can't see in the steps."""
+    return {
+        "recipe": recipe,
+        "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
+        "corpus_tokens": dataset.tokens,
+        "unigram_entropy": dataset.entropy,
+        "world": 1,
+    }
+
+
+def fresh(run: Run) -> tuple[Learner, Watch]:
+    """Make the learner and the monitors of step 0 again."""
+    learner = make_learner(run.recipe)
+    facts = watch_facts(run.recipe, run.dataset, learner)
+    planned = {"planned": lambda step: run.plan.at(step).lr}
+    return learner, Watch(run.recipe.guard.monitors, {**facts, **planned})
 
 
 def make_learner(recipe: Recipe) -> Learner:

@@ -1,10 +1,11 @@
 """How far a run has come: what a checkpoint keeps beside tensors, and gives back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from surefoot.records import MEASURED, Eval, Event, Record, Remedy, Step, parse, row
+from surefoot.plan.bends import BENDING
+from surefoot.records import MEASURED, Eval, Event, Finding, Record, Remedy, Step, parse, row
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Progress:
     last: Step | None = None
     last_eval: Eval | None = None
     bends: list[Event | Remedy] = field(default_factory=list[Event | Remedy])
+    remedies: list[Remedy] = field(default_factory=list[Remedy])  # all of the run, in order
+    acts: list[Finding] = field(default_factory=list[Finding])  # act findings of the run
     lineage: list[list[int]] = field(default_factory=list[list[int]])  # [to, from, from_step]
 
     def follow(self, record: Record) -> None:
@@ -29,8 +32,12 @@ class Progress:
             self.last_eval = record
             if record.best:
                 self.best_step, self.best_ce = record.step, record.val_ce
-        elif isinstance(record, Remedy) or (isinstance(record, Event) and record.planned):
+        elif isinstance(record, Event | Remedy) and record.name in BENDING:
             self.bends.append(record)
+        if isinstance(record, Remedy):
+            self.remedies.append(record)
+        elif isinstance(record, Finding) and record.severity == "act":
+            self.acts.append(record)
 
     def state(self) -> dict[str, Any]:
         """Give it as JSON, without what was measured."""
@@ -40,6 +47,8 @@ class Progress:
             "metrics": bare(self.last),
             "eval": bare(self.last_eval),
             "events": [bare(bend) for bend in self.bends],
+            "remedies": [bare(remedy) for remedy in self.remedies],
+            "acts": [bare(act) for act in self.acts],
             "lineage": self.lineage,
         }
 
@@ -57,8 +66,46 @@ class Progress:
             last=last if isinstance(last, Step) else None,
             last_eval=evaluated if isinstance(evaluated, Eval) else None,
             bends=[bend for bend in bends if isinstance(bend, Event | Remedy)],
+            remedies=[r for raw in state["remedies"] if isinstance(r := parse(raw), Remedy)],
+            acts=[a for raw in state["acts"] if isinstance(a := parse(raw), Finding)],
             lineage=[list(branch) for branch in state["lineage"]],
         )
+
+    @property
+    def skips(self) -> list[tuple[int, int]]:
+        """Give the ranges of data positions that are left out."""
+        found = [bend.args["positions"] for bend in self.bends if bend.name == "skip"]
+        return sorted((int(first), int(stop)) for first, stop in found)
+
+    @classmethod
+    def replayed(cls, records: Iterable[Record], last: Remedy) -> "Progress":
+        """Gather what was decided up to and with a remedy, from the journal alone."""
+        told = cls()
+        for record in records:
+            told.follow(record)
+            if record == last:
+                break
+            if isinstance(record, Remedy) and record.name == "rewind":
+                args = record.args
+                told.lineage.append([args["generation"], args["from_generation"], args["to_step"]])
+                told.bends = [bend for bend in told.bends if bend.name != "drill"]
+            elif isinstance(record, Event) and record.name == "branched":
+                args = record.args
+                told.lineage.append([record.generation, args["from_generation"], args["from_step"]])
+        return told
+
+    def rewound(self, rewind: Remedy, kept: "Progress") -> "Progress":
+        """Go back to a checkpoint, keeping what was decided since: drills alone are over."""
+        back = replace(
+            kept,
+            bends=[bend for bend in self.bends if bend.name != "drill"],
+            remedies=self.remedies,
+            acts=self.acts,
+            lineage=self.lineage,
+        )
+        back.generation = kept.generation
+        back.branch(int(rewind.args["generation"]))
+        return back
 
     def branch(self, generation: int) -> None:
         """Leave the steps after this one to an abandoned generation."""

@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from surefoot.data.ahead import Ahead
 from surefoot.data.dataset import Dataset
+from surefoot.guard import playbook
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
 from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Event, Finding, Record, Remedy, Step
+from surefoot.run.casting import case_of, planned_events
 from surefoot.run.judging import Judge
 from surefoot.run.memory import disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.progress import Progress
@@ -107,7 +109,12 @@ class Run:
             disk_free_gib=disk_free_gib(self.folder) if self.probes(report.step) else None,
         )
         self.stall_s = 0.0
-        return self.told(full)
+        before = self.progress.last
+        stamped = self.told(full)
+        for event in planned_events(before, stamped, self.plan):
+            self.told(event)
+            self.watch.observe(event)
+        return stamped
 
     def told(self, record: R) -> R:
         """Journal a record and follow it."""
@@ -115,19 +122,41 @@ class Run:
         self.progress.follow(stamped)
         return stamped
 
-    def obey(self, finding: Finding, remedy: Remedy | None) -> None:
-        """Journal a finding and apply its remedy, which the plan then replays for ever."""
+    def obey(self, finding: Finding) -> None:
+        """Journal a finding, and apply the remedies that the playbook answers it with."""
         self.told(finding)
-        if remedy is None:
+        if finding.severity != "act":
             return
-        self.told(remedy)
-        if remedy.name == "stop":
-            self.ask_to_stop(str(remedy.args["reason"]), 4)
-        self.plan = Plan(self.recipe, self.events)
+        for remedy in playbook.answer(finding, case_of(self, finding)):
+            self.told(remedy)
+            self.apply(remedy)
 
-    def keep_if_due(self, step: int) -> None:
-        """Validate and save where a step asks for it."""
-        begin = time.monotonic()
+    def apply(self, remedy: Remedy) -> None:
+        """Let a remedy take effect; it is durable in the journal by now."""
+        if remedy.name in ("stop", "save"):
+            self.ask_to_stop(str(remedy.args["reason"]), 4 if remedy.name == "stop" else 75)
+        if remedy.name == "rewind":
+            self.rewind(remedy)
+        if remedy.name in ("rewind", "skip"):
+            self.ahead.clear()
+        self.plan = Plan(self.recipe, self.events)
+        self.watch.observe(remedy)
+
+    def rewind(self, remedy: Remedy) -> None:
+        """Take weights, optimiser state and monitors back to a checkpoint, as a new generation."""
+        content = self.saver.content_of(remedy, self)
+        self.learner.load(content.model, content.optim)
+        kept = Progress.restored(content.step, content.generation, content.state)
+        self.progress = self.progress.rewound(remedy, kept)
+        self.saver.shelf.lineage = self.progress.lineage
+        self.saver.saved_step = content.step
+        self.watch.restore(content.state["monitors"])
+
+    def keep_if_due(self) -> None:
+        """Validate and save where the step just done asks for it; a rewind leaves none to save."""
+        begin, step = time.monotonic(), self.progress.step
+        if step == self.saver.saved_step:
+            return
         last = step == self.recipe.train.steps
         evaluated = None
         if last or self.judge.due(step):
@@ -135,7 +164,7 @@ class Run:
             evaluated = self.judge.judge(self, full=last)
             self.told(evaluated)
             for finding in self.watch.observe(evaluated):
-                self.told(finding)
+                self.obey(finding)
         if reason := self.saver.due(step, improved=bool(evaluated and evaluated.best)):
             self.phase = "save"
             self.saver.save(self, reason)

@@ -1,17 +1,44 @@
 """Decides when a run is saved and what a checkpoint of it holds."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from surefoot.errors import ShelfError
+from surefoot.guard.case import Kept
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
+from surefoot.records import Remedy
+from surefoot.run.progress import Progress
 from surefoot.shelf.checkpoint import Checkpoint, on_lineage
+from surefoot.shelf.format import STATE, Damage, parse_json, read_limited
+from surefoot.shelf.load import load
 from surefoot.shelf.save import Content, SaveFailed
 from surefoot.shelf.shelf import Shelf
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
+
+
+QUIET = 200  # steps after an act finding until a checkpoint is trusted again
+GAP = 6.0  # of loss_gap's sum: half of what warns
+
+
+def state_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Read a checkpoint's state.json; {} where it can't be read."""
+    try:
+        return dict(parse_json(STATE, read_limited(checkpoint.path / STATE)))
+    except (Damage, OSError):
+        return {}
+
+
+def quiet(run: "Run") -> bool:
+    """Say whether the guard had nothing against this step: a rewind may trust it."""
+    lately = run.progress.step - QUIET
+    open_act = any(
+        act.step > lately and act.generation == run.progress.generation for act in run.progress.acts
+    )
+    gap = run.watch.state().get("loss_gap", {})
+    return not open_act and float(gap.get("c", gap.get("C", 0.0)) or 0.0) <= GAP
 
 
 class Saver:
@@ -52,10 +79,35 @@ class Saver:
                 },
                 "batch": {"rows": self.recipe.train.batch, "micro": self.recipe.train.accumulate},
                 "monitors": run.watch.state(),
+                "quiet": quiet(run),
             },
             recipe=write.text(self.recipe),
             tokenizer=run.dataset.tokenizer.save(),
         )
+
+    def kept(self, run: "Run") -> list[Kept]:
+        """Give the checkpoints on the way here, newest first, and whether each was quiet."""
+        return [
+            Kept(one.generation, one.step, quiet=bool(state_of(one).get("quiet")))
+            for one in self.shelf.checkpoints()
+            if on_lineage(one, run.progress.lineage)
+        ]
+
+    def content_of(self, rewind: Remedy, run: "Run") -> Content:
+        """Load the checkpoint that a rewind goes back to; step 0 is the first values."""
+        step, generation = int(rewind.args["to_step"]), int(rewind.args["from_generation"])
+        if step:
+            return load(Checkpoint(generation, step, self.shelf.run))
+        return self.first(run)
+
+    def first(self, run: "Run") -> Content:
+        """Make the state before the first step again: it is a function of the seed."""
+        from surefoot.run.opening import fresh
+
+        learner, watch = fresh(run)
+        progress = Progress()
+        state = {**progress.state(), "monitors": watch.state()}
+        return Content(0, 0, learner.parameters, learner.slots(), state, "", b"")
 
     def rows(self) -> int:
         """Count the rows of a step."""

@@ -13,7 +13,7 @@ from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event, Finding, read
+from surefoot.records import Event, Finding, Remedy, read
 from surefoot.run.device import device_of
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
@@ -232,11 +232,15 @@ def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
 def branches(folder: Path) -> list[list[int]]:
     """Read from the journal which generation began where: [generation, from, from_step]."""
     path = folder / "journal.jsonl"
-    return [
-        [record.generation, record.args["from_generation"], record.args["from_step"]]
-        for record in (read(path) if path.is_file() else ())
-        if isinstance(record, Event) and record.name == "branched"
-    ]
+    found: list[list[int]] = []
+    for record in read(path) if path.is_file() else ():
+        if isinstance(record, Event) and record.name == "branched":
+            args = record.args
+            found.append([record.generation, args["from_generation"], args["from_step"]])
+        elif isinstance(record, Remedy) and record.name == "rewind":
+            args = record.args
+            found.append([args["generation"], args["from_generation"], args["to_step"]])
+    return found
 
 
 def rates(recipe: Recipe, content: Content | None, folder: Path) -> dict[str, Any]:

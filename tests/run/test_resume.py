@@ -93,7 +93,7 @@ def wait_for_step(run: Path, step: int) -> None:
 def test_a_signal_saves_and_leaves_with_its_code(
     twin: tuple[Path, Path], tmp_path: Path, number: int, code: int
 ) -> None:
-    recipe, undisturbed = twin
+    recipe, _ = twin
     run = tmp_path / "run"
     pid = runs.forked(lambda: runs.start(recipe, run, changes=("train.steps=4000",)).exit)
     wait_for_step(run, 5)
