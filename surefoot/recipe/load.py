@@ -39,6 +39,12 @@ class Layers:
 
     def lay(self, tables: Tables, source: str) -> None:
         """Lay more tables on top."""
+        train: Any = tables.get("train")
+        if isinstance(train, dict) and "minutes" in train and "steps" not in train:
+            # the nearer word wins: minutes written here, over steps of what is extended
+            below: Any = self.tables.get("train", {})
+            below.pop("steps", None)
+            self.sources.pop("train.steps", None)
         merge(self.tables, tables, self.sources, source, "")
 
 

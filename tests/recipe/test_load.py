@@ -234,6 +234,23 @@ def test_a_recipe_extends_another_and_knows_where_each_key_came_from(tmp_path: P
     assert loaded.recipe.name == "child"
 
 
+@pytest.mark.parametrize(
+    ("train", "steps"),
+    [("minutes = 1.0", False), ("minutes = 1.0\nsteps = 9", True), ("batch = 4", True)],
+)
+def test_minutes_that_are_written_win_over_steps_that_are_extended(
+    train: str, steps: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "long.toml").write_text("[train]\nsteps = 5000\n")
+    (tmp_path / "short.toml").write_text(f'extends = "long"\n[train]\n{train}\n')
+    assert ("train.steps" in load(tmp_path / "short.toml").sources) is steps
+
+
+def test_recipes_of_two_minutes_leave_the_steps_to_the_clock() -> None:
+    timed = [name for name in names() if load(name).recipe.train.minutes]
+    assert timed and all("train.steps" not in load(name).sources for name in timed)
+
+
 def test_a_mistake_in_the_recipe_that_is_extended_is_placed_there(tmp_path: Path) -> None:
     (tmp_path / "mother.toml").write_text("[train]\nsteps = 0\n")
     child = tmp_path / "child.toml"
