@@ -16,7 +16,7 @@ ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "s
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One parameter: its role, its first values N(mean, std²), and the parts it holds, if several."""
+    """One parameter: its role, its first values N(mean, std²), and its parts, if several."""
 
     role: str
     mean: float = 0.0
