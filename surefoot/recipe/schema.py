@@ -189,19 +189,6 @@ class Budget(Section):
     """Share of the steps that rewinds may do again"""
 
 
-class Budget(Section):
-    """How many remedies a run may take before it is stopped."""
-
-    window: Count = 1000
-    """Steps over which in_window counts"""
-    in_window: Count = 3
-    """Remedies in that window"""
-    in_run: Count = 8
-    """Remedies in the whole run"""
-    retrained_share: Share = 0.15
-    """Share of the steps that rewinds may do again"""
-
-
 class Guard(Section):
     """How the run is watched."""
 
