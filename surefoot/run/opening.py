@@ -1,12 +1,13 @@
 """Opens a run: makes a new folder, or goes on from a checkpoint exactly where it stood."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ class Opening:
     findings: list[Finding] = field(default_factory=list[Finding])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # forecast and the like
     listeners: tuple[Any, ...] = ()
+    events: tuple[Event, ...] = ()  # a person's decisions that bend the plan from here on
+    fresh: tuple[str, ...] = ()  # roles whose optimiser state is dropped by consent
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,14 @@ def go_on(
     offset = content.journal if content is not None else Offset(0, 0, EMPTY)
     if old is not None and (again := rewound(journal, old.content)):
         offset, progress = again
-        old = replace(old, rewound=progress)
+        old = dataclasses.replace(old, rewound=progress)
     cut = journals.cut(journal, offset, disk)
     write_plan(opening.recipe, folder, disk)
     disk.remove(folder / "stop")
     run = compose(opening, folder, lock, disk, old)
     step, generation = run.progress.step, run.progress.generation
+    for decided in outside(journal, offset.bytes if offset is not None else 0):
+        run.progress.follow(decided)
     if cut.damaged:
         run.told(damaged(cut.damaged, step, generation))
     if old is not None and old.newer:
@@ -140,11 +145,26 @@ def go_on(
         run.told(Event(name="branched", step=step, generation=generation, args=args))
     told: dict[str, Any] = {"from": step, "cut_lines": cut.lines}
     run.told(Event(name="resumed", step=step, generation=generation, args=told))
+    for event in opening.events:
+        run.told(dataclasses.replace(event, generation=generation))
+    run.plan = Plan(opening.recipe, run.events)
     if content is not None:
         run.saver.shelf.fallen_back(content)
         run.saver.mend_pointers(run)
         run.saver.shelf.sweep()
     return run
+
+
+def outside(journal: Path, start: int) -> list[Event]:
+    """Give the decisions of persons that were written after a checkpoint: no replay makes them."""
+    found: list[Event] = []
+    with journal.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            record = parse(json.loads(line)) if line.endswith(b"\n") else None
+            if isinstance(record, Event) and record.name in journals.OUTSIDE:
+                found.append(record)
+    return found
 
 
 def rewound(journal: Path, content: Content) -> tuple[Offset, Progress] | None:
@@ -199,7 +219,7 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     facts = watch_facts(recipe, opening.dataset, learner)
     watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
     if old is not None:
-        learner.load(old.content.model, old.content.optim)
+        learner.load(old.content.model, slots(learner, old.content, opening.fresh))
         watch.restore(old.content.state["monitors"])
         if old.rewound is not None:
             watch.observe(progress.remedies[-1])
@@ -227,6 +247,14 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     for finding in opening.findings:
         run.told(finding)
     return run
+
+
+def slots(learner: Learner, content: Content, fresh: Sequence[str]) -> dict[str, Any]:
+    """Give the saved optimiser state, and that of fresh roles as it begins."""
+    own = learner.slots()
+    new = {name for role in fresh for name in learner.roles.get(role, [])}
+    kept = {n: t for n, t in content.optim.items() if n.rsplit("/", 1)[0] not in new}
+    return kept | {n: t for n, t in own.items() if n.rsplit("/", 1)[0] in new}
 
 
 def watch_facts(recipe: Recipe, dataset: Dataset, learner: Learner) -> dict[str, Any]:

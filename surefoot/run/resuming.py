@@ -1,6 +1,6 @@
 """Decides whether a run may go on: what changed since, and what that means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,16 @@ def planned(key: str) -> bool:
     return key.startswith(PLANNED) or (key.startswith("optim.") and tail != "kind")
 
 
-def barred(changes: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """Keep the changes after which the weights or the data would no longer fit."""
-    return {k: v for k, v in changes.items() if not k.startswith(FREE) and not planned(k)}
+def barred(
+    changes: Mapping[str, tuple[Any, Any]], fresh: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Keep the changes after which weights, optimiser state or data would no longer fit."""
+    allowed = tuple(f"optim.{role}." for role in fresh) + (("optim.",) if "all" in fresh else ())
+    return {
+        key: pair
+        for key, pair in changes.items()
+        if not key.startswith((*FREE, *allowed)) and not planned(key)
+    }
 
 
 def refuse(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:

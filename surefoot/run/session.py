@@ -1,6 +1,6 @@
 """One call of `surefoot train` or `preflight`: from what was typed to how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from surefoot.recipe import write
 from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Remedy, read
+from surefoot.run import ways
 from surefoot.run.device import device_of
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
@@ -39,6 +40,8 @@ class Asked:
     run: Path | None = None
     resume: str | None = None
     start: str | None = None
+    resume_lr: str | None = None
+    fresh: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     dry: bool = False
     timed: bool = True
@@ -145,7 +148,7 @@ def resumed(asked: Asked, chosen: Chosen, terminal: Terminal) -> Ended:
     assert chosen.folder is not None and chosen.there is not None, "resumed without a run"
     folder, recipe, there = chosen.folder, chosen.recipe, chosen.there
     changes = differences(there, recipe)
-    refuse(folder, barred(changes))
+    refuse(folder, barred(changes, asked.fresh))
     status = read_status(folder)
     if status.get("state") == "finished" and not any(planned(key) for key in changes):
         terminal.said(f"finished at step {status.get('step')}: {folder}")
@@ -167,8 +170,13 @@ def going_on(
     folder, recipe, disk = chosen.folder, chosen.recipe, Disk()
     stopped_by_guard(folder, asked)
     recipe, dataset = read_data(recipe, terminal.preparing)
-    old = newest_content(folder, asked.start, disk)
+    old = newest_content(folder, ways.start_of(asked.resume_lr, asked.start), disk)
     content = old.content if old is not None else None
+    fresh = ways.fresh_roles(asked.fresh, recipe)
+    events = [
+        *ways.resumed_lr(asked.resume_lr, recipe, content),
+        *ways.warmed_up(fresh, recipe, content),
+    ]
     cost = forecast(recipe, dataset, folder, None)
     situation = Situation(
         device=str(device_of(recipe.train.device)),
@@ -176,7 +184,7 @@ def going_on(
         corpus_tokens=dataset.tokens,
         plan_changed=any(planned(key) for key in changes),
         run=folder.name,
-        **rates(recipe, content, folder),
+        **rates(recipe, content, folder, events),
     )
     findings = judge(recipe, situation, known_accepts(asked, recipe))
     if asked.dry or refusals(findings):
@@ -190,7 +198,7 @@ def going_on(
         terminal.said(fallback(old.skipped, old.content))
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
-    opening = Opening(recipe, dataset, findings, {}, (terminal,))
+    opening = Opening(recipe, dataset, findings, {}, (terminal,), tuple(events), fresh)
     return trained(go_on(opening, folder, lock, old, disk), terminal)
 
 
@@ -243,14 +251,16 @@ def branches(folder: Path) -> list[list[int]]:
     return found
 
 
-def rates(recipe: Recipe, content: Content | None, folder: Path) -> dict[str, Any]:
+def rates(
+    recipe: Recipe, content: Content | None, folder: Path, events: Sequence[Event]
+) -> dict[str, Any]:
     """Give the learning rates on both sides of the resume."""
     if content is None or content.step >= recipe.train.steps:
         return {}
     kept = target(folder, "pre-decay")
     return {
         "lr_last": content.state["metrics"].get("lr", {}),
-        "lr_next": dict(Plan(recipe).at(content.step + 1).lr),
+        "lr_next": dict(Plan(recipe, [*ways.bends_of(content), *events]).at(content.step + 1).lr),
         "resumed_step": content.step,
         "pre_decay_step": kept.step if kept is not None else None,
     }
@@ -323,7 +333,7 @@ def made(folder: Path) -> Path:
                 instead="Write --run with a folder that can be written",
             )
         ) from None
-    if foreign := [path.name for path in folder.iterdir() if path.name not in ("lock",)]:
+    if foreign := [path.name for path in folder.iterdir() if path.name not in LEFT]:
         raise RunError(
             Problem(
                 what="--run",
@@ -333,6 +343,9 @@ def made(folder: Path) -> Path:
             )
         )
     return folder
+
+
+LEFT = ("lock", "owner.json")  # of a start that was killed before it wrote anything
 
 
 def nearest_folder(path: Path) -> Path:

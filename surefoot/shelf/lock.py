@@ -80,7 +80,9 @@ class Lock:
             )
 
     def release(self) -> None:
-        """Let the run go, so that another process may train into it."""
+        """Let the run go, so that another process may train into it; twice does no harm."""
+        if Lock.held.get(self.key) != os.getpid():
+            return
         self.disk.remove(self.run / OWNER)
         self.let_go()
 

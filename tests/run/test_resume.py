@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from surefoot.errors import SurefootError
+from surefoot.records import Step, read
 from surefoot.shelf.checkpoint import candidates
 
 from . import runs
@@ -78,7 +79,7 @@ def test_stopped_and_resumed_it_equals_its_twin(
 
 
 def wait_for_step(run: Path, step: int) -> None:
-    for _ in range(2000):
+    for _ in range(20_000):
         path = run / "journal.jsonl"
         if path.exists() and f'"step":{step},' in path.read_text():
             return
@@ -194,3 +195,36 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
         runs.resume(run)
     assert told.value.exit == 3
     assert "data changed" in str(told.value)
+
+
+@pytest.mark.parametrize(("way", "share"), [("ramp", 1.0), ("peak=0.005", 0.25)])
+def test_the_ways_out_of_a_jump_ramp_the_rate_and_are_written_down(
+    tmp_path: Path, way: str, share: float
+) -> None:
+    recipe = runs.place(tmp_path)
+    run = tmp_path / "run"
+    assert runs.start(recipe, run).exit == 0
+    more = ("train.steps=330", "val.every=0", "save.every=0")
+    pid = runs.forked(lambda: runs.resume(run, changes=more, resume_lr=way).exit)
+    wait_for_step(run, 52)
+    os.kill(pid, signal.SIGKILL)  # the person's decision is not lost with the process
+    runs.ended(pid)
+    assert runs.resume(run).exit == 0
+    steps = {r.step: r.lr["matrix"] for r in read(run / "journal.jsonl") if isinstance(r, Step)}
+    assert all(steps[s + 1] / steps[s] < 1.1 for s in range(40, 250))
+    assert steps[250] == pytest.approx(0.02 * share)
+
+
+def test_a_fresh_optimiser_comes_only_by_consent_and_warms_up(tmp_path: Path) -> None:
+    recipe = runs.place(tmp_path)
+    run = tmp_path / "run"
+    pid = runs.forked(lambda: runs.start(recipe, run).exit)
+    wait_for_step(run, 12)
+    os.kill(pid, signal.SIGKILL)
+    runs.ended(pid)
+    with pytest.raises(SurefootError, match=r"optim\.matrix\.kind"):
+        runs.resume(run, changes=("optim.matrix.kind=adam",))
+    ended = runs.resume(run, changes=("optim.matrix.kind=adam",), fresh=("matrix",))
+    assert ended.exit == 0
+    steps = {r.step: r.lr for r in read(run / "journal.jsonl") if isinstance(r, Step)}
+    assert steps[11]["matrix"] < 0.03 * steps[11]["embedding"]

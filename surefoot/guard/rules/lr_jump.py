@@ -1,4 +1,4 @@
-"""Refuses a resume whose learning rate would jump."""
+"""Refuses a resume whose learning rate would jump, and names the three ways out (003)."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,12 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:  # noqa: A
         return
     step = situation.resumed_step
     kept = situation.pre_decay_step
-    branch = f"--from pre-decay (step {kept}, kept)" if kept else "a new run with these steps"
+    resume = f"surefoot train --resume {situation.run}"
+    ways = (
+        [f"{resume} --resume-lr branch  (from step {kept}, the last before decay)"] if kept else []
+    )
+    ways += [f"{resume} --resume-lr ramp", f"{resume} --resume-lr peak={after[role] / 4:.3g}"]
+    missing = "" if kept else " (no checkpoint from before the decay was kept to branch from)"
     yield Finding(
         id="lr_jump",
         severity="refuse" if ratios[role] > REFUSED else "warn",
@@ -31,7 +36,7 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:  # noqa: A
         value=f"{after[role]:.3g}",
         why=f"step {step} used {before[role]:.3g}, so it would jump by x{ratios[role]:.1f}; 003's "
         "engram-v2 never came back from such a jump",
-        instead=f"Write {branch}, or --accept lr_jump",
+        instead=f"Write  {'  or  '.join(ways)}{missing}",
         evidence={"ratio": ratios, "last": dict(before), "next": dict(after)},
         source="rule",
     )
