@@ -16,7 +16,7 @@ test: check ## check, then the fast tests
 check: install ## format, lint, types, layers, names
 	@$(VENV)/bin/ruff format --check -q . || { echo "Write  ruff format ."; exit 1; }
 	@$(VENV)/bin/ruff check -q .
-	@$(VENV)/bin/lint-imports --no-logo 2>&1 || exit 1
+	@told=$$($(VENV)/bin/lint-imports --no-logo 2>&1) || { echo "$$told"; exit 1; }
 	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	@$(VENV)/bin/python -m pytest -q tests/test_house.py tests/test_vocabulary.py
 
@@ -30,7 +30,7 @@ golden: install ## write the golden curves anew; say why in CHANGELOG.md, under 
 	@$(VENV)/bin/python -m tests.golden.write
 
 dev: install ## the virtual environment, and the commit hook
-	@cp -n scripts/pre-commit .git/hooks/pre-commit 2>/dev/null || true
+	@mkdir -p .git/hooks && { [ -e .git/hooks/pre-commit ] || cp scripts/pre-commit .git/hooks/; }
 	@echo "ready: . $(VENV)/bin/activate"
 
 install: # a second one does nothing: the stamp holds the hash of pyproject.toml
