@@ -2,6 +2,7 @@
 
 import io
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,9 @@ def test_text_on_the_terminal_has_no_control_characters(trained: str, capsys: Ca
         capsys,
     )
     assert out.startswith("a\\x1b[2J")
-    assert out.replace("\n", "").replace("\t", "").isprintable()
+    # a letter of a newer Unicode than Python's is no control character
+    obeyed = [sign for sign in out if unicodedata.category(sign) in ("Cc", "Cf", "Cs")]
+    assert set(obeyed) <= {"\n", "\t"}
 
 
 @pytest.mark.parametrize("step", ["40", "best", "step-00000030"])
