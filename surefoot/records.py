@@ -196,7 +196,12 @@ def row(record: Record) -> dict[str, Any]:
 
 def written(value: Any) -> Any:
     """Turn a value into strict JSON: "nan", "inf" and "-inf" are text."""
-    if isinstance(value, float) and not math.isfinite(value):
+    kind = type(value)
+    if kind is int or kind is str or kind is bool:  # most are: whether it is a Mapping takes long
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, Mapping):
         return {str(key): written(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
