@@ -29,7 +29,7 @@ from surefoot.train import train
 
 GOAL = 0.98
 BLOCK = 20  # steps of one timed block, two of which take the measurements that cost
-FIXED = {"train.steps": 100_000, "val.every": 0, "val.prompts": [], "save.every": 0}
+FIXED = {"train.steps": 100_000, "val.every": 0, "val.prompts": [], "save.every": 50_000}
 CASES = {
     "starter, 2,048 tokens a step": (GOAL, {}),
     "256 tokens a step": (None, {"train.batch": 1}),
@@ -101,12 +101,14 @@ class Sides:
         tokens = self.recipe.train.batch * self.recipe.train.accumulate * self.recipe.train.seq_len
         a, b = (float(np.median([s.wall for s in side])) / self.block for side in (told.a, told.b))
         apart = [x.cpu - y.cpu for x, y in zip(told.a, told.b, strict=True)]
+        shares = [y.cpu / x.cpu for x, y in zip(told.a, told.b, strict=True)]
         return {
             "step_s": a,
             "bare_step_s": b,
             "tok_per_s": tokens / a,
             "bare_tok_per_s": tokens / b,
             "overhead_us": (a - b) * 1e6,
+            "cpu_ratio": float(np.median(shares)),  # less moved by what else the machine does
             "overhead_cpu_us": float(np.median(apart)) / self.block * 1e6,
         }
 
