@@ -196,8 +196,7 @@ def row(record: Record) -> dict[str, Any]:
 
 def written(value: Any) -> Any:
     """Turn a value into strict JSON: "nan", "inf" and "-inf" are text."""
-    kind = type(value)
-    if kind is int or kind is str or kind is bool:  # most are: whether it is a Mapping takes long
+    if isinstance(value, int | str):  # most are: whether it is a Mapping takes long
         return value
     if isinstance(value, float):
         if math.isfinite(value):

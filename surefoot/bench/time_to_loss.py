@@ -68,7 +68,8 @@ def run(quick: bool = False, repeat: int = 1, **own: Any) -> dict[str, Any]:
     ours: list[Ours] = []
     peers: list[nanogpt.Peer] = []
     with tempfile.TemporaryDirectory() as made:
-        folder, settings = Path(made), []
+        folder, copy = Path(made), Path()
+        settings: list[int] = []
         if own.get("against"):
             copy = nanogpt.prepared(
                 Path(own["against"]).resolve(), text.read_text(encoding="utf-8"), TAIL, folder
