@@ -178,4 +178,5 @@ def against(peer: nanogpt.Peer, seconds: np.ndarray, scale: float, best: bool) -
         "verdict": verdict(lo, hi, goal),
         "peer_ce": peer.ce,
         "peer_process_s": peer.wall_s,
+        "peer_cpu_s": peer.cpu_s,
     }

@@ -84,8 +84,8 @@ def test_a_start_is_judged_by_its_seconds() -> None:
 
 def test_the_goal_is_against_the_peers_better_setting() -> None:
     ours = [Ours(seed, 10.0 + seed, 14.0, 12.0, 1.87, 250) for seed in range(5)]
-    peers = [nanogpt.Peer(1, 125.0, 130.0, 1.886, 2000, 2000),
-             nanogpt.Peer(2, 171.0, 180.0, 1.886, 2000, 2000)]  # fmt: skip
+    peers = [nanogpt.Peer(1, 125.0, 130.0, 128.0, 1.886, 2000, 2000),
+             nanogpt.Peer(2, 171.0, 180.0, 330.0, 1.886, 2000, 2000)]  # fmt: skip
     alone, one, two = rows(ours, peers, quick=False)
     assert alone["a"] == 12.0 and alone["reached"] == 5
     assert one["goal"] == 5.0 and one["verdict"] == "met" and two["goal"] is None
@@ -95,7 +95,9 @@ def test_the_goal_is_against_the_peers_better_setting() -> None:
 def test_a_run_that_never_reached_the_loss_took_for_ever() -> None:
     late = Ours(0, 10.0, 14.0, 12.0, LOSS + 0.001, 250)
     assert late.seconds == math.inf
-    alone, one = rows([late] * 3, [nanogpt.Peer(1, 125.0, 130.0, 1.886, 2000, 2000)], quick=False)
+    alone, one = rows(
+        [late] * 3, [nanogpt.Peer(1, 125.0, 130.0, 128.0, 1.886, 2000, 2000)], quick=False
+    )
     assert alone["reached"] == 0 and one["verdict"] == "missed"
 
 

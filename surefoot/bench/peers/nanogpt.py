@@ -49,6 +49,7 @@ class Peer:
     threads: int
     loop_s: float  # all iterations, without its validations
     wall_s: float  # the process, from Enter to its end
+    cpu_s: float  # of that process, all threads
     ce: float  # over the whole tail, in windows of 64
     best_step: int  # of the weights that it kept
     steps: int
@@ -85,15 +86,16 @@ def trained(copy: Path, threads: int, steps: int = STEPS) -> Peer:
     """Train it with its README's settings, and judge what it kept."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     environment.pop("PYTHONPATH", None)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), os.times()
     command = [sys.executable, "-W", "ignore", "train.py", *README.format(steps=steps).split()]
     said = told(command, copy, environment)
-    wall = time.perf_counter() - began
+    wall, now = time.perf_counter() - began, os.times()
+    cpu = now.children_user + now.children_system - used.children_user - used.children_system
     took = {int(step): float(ms) / 1000 for step, ms in ITERATION.findall(said)}
     plain = statistics.median(took.values())
     loop = sum(plain if step % EVAL_EVERY == 0 else each for step, each in took.items())
     ce, best = told([sys.executable, "-W", "ignore", "-c", JUDGE], copy, environment).split()[-2:]
-    return Peer(threads, loop, wall, float(ce), int(best), steps)
+    return Peer(threads, loop, wall, cpu, float(ce), int(best), steps)
 
 
 def told(command: list[str], folder: Path, environment: dict[str, str]) -> str:
