@@ -64,6 +64,13 @@ def test_killed_at_20_random_instants_and_resumed_it_equals_its_twin(
     assert kill_and_resume(twin, tmp_path, kills=20) >= 12
 
 
+@pytest.mark.soak
+def test_killed_at_200_random_instants_and_resumed_it_equals_its_twin(
+    twin: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert kill_and_resume(twin, tmp_path, kills=200) >= 120
+
+
 @pytest.mark.parametrize("step", [10, 15, 26])
 def test_stopped_and_resumed_it_equals_its_twin(
     twin: tuple[Path, Path], tmp_path: Path, step: int
