@@ -255,6 +255,6 @@ def replayable(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give what an equal run must write again on this line, or None for an ambient one."""
     if raw.get("kind") in AMBIENT or raw.get("name") in AMBIENT:
         return None
-    if raw.get("kind") == "finding" and raw.get("source") == "shelf":
-        return None  # found on one disk, not in the training
+    if raw.get("kind") == "finding" and raw.get("source") in ("shelf", "rule"):
+        return None  # found on one disk or before one start, not in the training
     return {key: value for key, value in raw.items() if key not in MEASURED}

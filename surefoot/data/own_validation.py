@@ -11,6 +11,9 @@ from surefoot.data.in_place import checked
 from surefoot.data.prepare import Prepared, Side, encoded, side
 from surefoot.errors import DataError, Problem
 
+BOOK = {
+    "validation_overlap": ("refuse!", "over 1% of the validation documents are trained on", "001")
+}
 ALLOWED = 0.01  # share of validation documents that may be in the training text: short ones recur
 
 

@@ -62,7 +62,7 @@ def odd_heads(options: AttentionOptions, place: str, dim: int, heads: int) -> It
         yield Problem(
             what="model.heads",
             value=str(heads),
-            why=f"{place} turns pairs of features, and dim / heads = {dim} / {heads} = {head_dim} "
+            why=f"{place} turns pairs of features (gqa), and dim / heads = {dim} / {heads} = {head_dim} "
             "is odd",
             instead=f"Write model.heads={best}" if fits else f"Write model.dim={dim + heads}",
         )

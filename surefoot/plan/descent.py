@@ -50,7 +50,8 @@ def phases_fit(key: str, warmup: int, down: int, share: str, span: Span) -> Iter
     yield Problem(
         what=f"{key}.warmup",
         value=str(warmup),
-        why=f"warm-up ({warmup}) and decay ({down}) are more than train.steps = {span.steps}",
+        why=f"warm-up ({warmup}) and decay ({down}) are more than train.steps = {span.steps} "
+        "(wsd_phases)",
         instead=f"Write {key}.warmup={min(warmup, room or span.steps // 10)}"
         + ("" if room else f" {key}.{share}=0.2"),
     )

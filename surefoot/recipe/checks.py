@@ -10,6 +10,12 @@ from surefoot.recipe.choice import Choice, Knob
 if TYPE_CHECKING:
     from surefoot.recipe.schema import Recipe
 
+BOOK = {
+    "gqa": ("refuse!", "heads that don't divide, or an odd head under rotary positions", "003"),
+    "wsd_phases": ("refuse!", "warm-up and decay that are longer than the run", "003"),
+    "memory_units": ("refuse!", "one memory limit in two units", "001, 004"),
+}
+
 
 def problems(recipe: "Recipe") -> list[Problem]:
     """Find every contradiction of a recipe."""
@@ -29,7 +35,7 @@ def heads(recipe: "Recipe") -> Iterator[Problem]:
         yield Problem(
             what="model.heads",
             value=str(model.heads),
-            why=f"model.dim = {model.dim} can't be cut into {model.heads} equal heads",
+            why=f"model.dim = {model.dim} can't be cut into {model.heads} equal heads (gqa)",
             instead=f"Write model.heads={best} (divisors: {', '.join(map(str, divisors))})",
         )
     if model.kv_heads and model.heads % model.kv_heads:
@@ -38,7 +44,7 @@ def heads(recipe: "Recipe") -> Iterator[Problem]:
         yield Problem(
             what="model.kv_heads",
             value=str(model.kv_heads),
-            why=f"heads ({model.heads}) must be a multiple of kv_heads ({model.kv_heads})",
+            why=f"heads ({model.heads}) must be a multiple of kv_heads ({model.kv_heads}) (gqa)",
             instead=f"Write model.kv_heads={best} (divisors: {', '.join(map(str, divisors))})",
         )
 

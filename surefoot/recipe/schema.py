@@ -196,6 +196,10 @@ class Guard(Section):
     """Whether remedies are applied or only told"""
     accept: list[str] = Field(default=[])
     """Refusals that are accepted, by id"""
+    strict: bool = False
+    """Whether gradient checkpointing and a pin are demanded of every long run"""
+    long_hours: Positive = 2.0
+    """Forecast hours from which a run is long, and judged as one"""
     probe_every: Count = 10
     """Steps between per-layer measurements"""
     budget: Budget = table({})
@@ -215,6 +219,10 @@ class Limits(Section):
     """Wall time"""
     disk_gib: Positive | None = None
     """Space of the run folder"""
+    cost: Positive | None = None
+    """Price of the whole run, in the currency of price_per_hour"""
+    price_per_hour: Positive | None = None
+    """Price of one device's hour"""
 
 
 class Logs(Section):

@@ -25,6 +25,12 @@ def sha(recipe: Recipe) -> str:
     return hashlib.sha256(text(recipe).encode()).hexdigest()
 
 
+def pin(recipe: Recipe) -> str:
+    """Hash what a team agrees on: the resolved recipe without what one machine decides."""
+    alike = recipe.train.model_copy(update={"threads": 0, "device": "auto"})
+    return sha(recipe.model_copy(update={"train": alike}))
+
+
 def resolved(recipe: Recipe, **train: Any) -> Recipe:
     """Write out what depends on the run's length, so that a changed default changes no old run."""
     train_section = recipe.train.model_copy(update={**train, "minutes": None})

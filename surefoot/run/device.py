@@ -9,6 +9,20 @@ import torch
 from surefoot.errors import DeviceError, Problem
 
 
+def kind_of(asked: str) -> str:
+    """Give the kind of device that is asked for, there or not: cpu, cuda or mps."""
+    return device_of(asked).type if asked == "auto" else asked.partition(":")[0]
+
+
+def is_here(asked: str) -> bool:
+    """Say whether the device that is asked for is in this machine."""
+    try:
+        device_of(asked)
+    except DeviceError:
+        return False
+    return True
+
+
 def device_of(asked: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `mps` into a device that is there."""
     if asked == "auto":

@@ -17,8 +17,15 @@ from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.plan.shape import shape
 from surefoot.recipe.schema import Recipe
-from surefoot.run.device import cores, device_of
-from surefoot.run.forecast import disk_gib, mem_gib, roofline_s
+from surefoot.run.device import cores, device_of, is_here
+from surefoot.run.forecast import (
+    batch_mem_gib,
+    checkpoint_gib,
+    disk_gib,
+    mem_gib,
+    muon_share,
+    roofline_s,
+)
 from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.opening import make_learner
 
@@ -124,7 +131,8 @@ def forecast(
     train = recipe.train
     parameters = forecast_parameters(recipe.model, shape(recipe))
     tokens = train.steps * train.batch * train.accumulate * train.seq_len
-    mem = mem_gib(recipe, parameters, rss_mib() if timed is None else timed.base_mib)
+    base = rss_mib() if timed is None else timed.base_mib
+    mem = computed = mem_gib(recipe, parameters, base)
     low = high = seconds = roofline_s(recipe, parameters)
     if timed is not None:
         seconds = run_seconds(recipe, timed, timed.micro_s, dataset)
@@ -134,7 +142,7 @@ def forecast(
     return Forecast(
         parameters=parameters,
         mem_gib=round(mem, 3),
-        mem_free_gib=round(free_gib(recipe), 3),
+        mem_free_gib=free_gib(recipe),
         seconds=round(seconds, 1),
         seconds_low=round(low, 1),
         seconds_high=round(high, 1),
@@ -142,6 +150,12 @@ def forecast(
         disk_free_gib=disk_free_gib(folder),
         tokens=tokens,
         source="timed" if timed is not None else "roofline",
+        checkpoint_gib=checkpoint_gib(recipe, parameters),
+        batch_mem_gib={
+            batch: need * mem / computed
+            for batch, need in batch_mem_gib(recipe, parameters, base).items()
+        },
+        muon_share=muon_share(recipe),
     )
 
 
@@ -173,9 +187,11 @@ def steps_in(recipe: Recipe, timed: Timed, dataset: Dataset) -> int:
     return guess
 
 
-def free_gib(recipe: Recipe) -> float:
-    """Give the memory that there is on the device."""
+def free_gib(recipe: Recipe) -> float | None:
+    """Give the memory that is free on the device; None where the device isn't here."""
+    if not is_here(recipe.train.device):
+        return None
     device = device_of(recipe.train.device)
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 2**30
-    return available_gib()
+        return round(torch.cuda.mem_get_info(device)[0] / 2**30, 3)
+    return round(available_gib(), 3)

@@ -45,6 +45,11 @@ def available_gib() -> float:
     return os.sysconf("SC_PHYS_PAGES") * PAGE / GIB
 
 
+def total_gib() -> float:
+    """Give all of the machine's memory, GiB."""
+    return os.sysconf("SC_PHYS_PAGES") * PAGE / GIB
+
+
 def disk_free_gib(folder: Path) -> float:
     """Give the free space of the disk that a folder lies on, GiB."""
     return round(shutil.disk_usage(folder).free / GIB, 3)

@@ -16,8 +16,10 @@ import torch
 import surefoot
 from surefoot.data.ahead import Ahead
 from surefoot.data.dataset import Dataset, prepare
-from surefoot.errors import Problem, RecipeError
+from surefoot.errors import Problem, RecipeError, RunError
+from surefoot.guard.acceptance import Accepted
 from surefoot.guard.monitor import Watch
+from surefoot.guard.ruling import LONG_STEPS
 from surefoot.learn.learner import Learner
 from surefoot.learn.threads import set_threads
 from surefoot.model.facts import forecast_parameters
@@ -41,6 +43,8 @@ from surefoot.shelf.lock import Lock, host_hash
 from surefoot.shelf.save import Content
 from surefoot.shelf.shelf import Shelf
 
+BOOK = {"vocab_ids": ("refuse!", "the tokenizer has more ids than the embedding has rows", "003")}
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -53,6 +57,7 @@ class Opening:
     listeners: tuple[Any, ...] = ()
     events: tuple[Event, ...] = ()  # a person's decisions that bend the plan from here on
     fresh: tuple[str, ...] = ()  # roles whose optimiser state is dropped by consent
+    accepted: tuple[Accepted, ...] = ()  # refusals that a person takes upon himself
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def read_data(recipe: Recipe, progress: Any = None) -> tuple[Recipe, Dataset]:
             Problem(
                 what="model.vocab",
                 value=str(asked),
-                why=f"the tokenizer has {needed} tokens",
+                why=f"the tokenizer has {needed} tokens (vocab_ids)",
                 instead=f"Write model.vocab={-(-needed // 64) * 64} or 0",
             )
         )
@@ -210,6 +215,7 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sh
 def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found | None) -> Run:
     """Put a run together; from a checkpoint, or from the first values."""
     recipe = opening.recipe
+    insist(opening)
     progress = Progress() if old is None else old.progress()
     learner = make_learner(recipe)
     shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, how(recipe))
@@ -246,7 +252,25 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))
     for finding in opening.findings:
         run.told(finding)
+    for one in opening.accepted:
+        run.told(one.event(progress.step, progress.generation))
     return run
+
+
+def insist(opening: Opening) -> None:
+    """Hold a long run to its checkpoints once more, whoever opens it (004 had none in 24 h)."""
+    recipe = opening.recipe
+    taken = {one.id for one in opening.accepted}
+    if recipe.save.every == 0 and recipe.train.steps >= LONG_STEPS and "save_every" not in taken:
+        raise RunError(
+            Problem(
+                what="save.every",
+                value="0",
+                why=f"{recipe.train.steps} steps without a checkpoint are lost to one crash (004)",
+                instead=f"Write save.every={LONG_STEPS}, or accept it with --accept save_every",
+            ),
+            exit=3,
+        )
 
 
 def slots(learner: Learner, content: Content, fresh: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from surefoot.recipe import write
 from surefoot.recipe.load import from_text
 from surefoot.recipe.schema import Recipe
 
+BOOK = {"out_dir_mixed": ("refuse!", "a run folder that holds another recipe's run", "004")}
+
 # What may change from one start to the next without a word.
 FREE = (
     "logs.", "save.", "guard.", "limits.", "name", "purpose", "val.every", "val.prompts",
@@ -81,7 +83,7 @@ def refuse(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:
         Problem(
             what=str(folder),
             value="",
-            why=f"it holds a run of another recipe ({listed})",
+            why=f"it holds a run of another recipe ({listed}) (out_dir_mixed)",
             instead="Write --run with a new folder, or leave these keys as they are there",
         ),
         exit=3,

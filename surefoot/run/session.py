@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.errors import Problem, RecipeError, RunError, UsageError
-from surefoot.guard.preflight import judge, refusals
-from surefoot.guard.situation import Forecast, Situation
+from surefoot.guard import book
+from surefoot.guard.acceptance import STOPPED, Accepted, Names, before
+from surefoot.guard.preflight import refusals, rule
+from surefoot.guard.situation import Forecast
 from surefoot.plan.plan import Plan
 from surefoot.recipe import load as recipes
 from surefoot.recipe import write
@@ -15,12 +17,13 @@ from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Remedy, read
 from surefoot.run import ways
-from surefoot.run.device import device_of
+from surefoot.run.device import device_of, is_here
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
 from surefoot.run.run import Outcome, Run
+from surefoot.run.situated import situated
 from surefoot.shelf.checkpoint import candidates
 from surefoot.shelf.disk import Disk
 from surefoot.shelf.load import fallback, find, load, newest
@@ -43,6 +46,7 @@ class Asked:
     resume_lr: str | None = None
     fresh: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
+    pin: str | None = None
     dry: bool = False
     timed: bool = True
 
@@ -106,19 +110,18 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         raise UsageError(
             Problem("--from", asked.start, "there is no run to go on with", "Add --resume RUN")
         )
+    here = is_here(chosen.recipe.train.device)
+    if not (here or asked.dry):
+        device_of(chosen.recipe.train.device)  # says that it isn't there
     recipe, dataset = read_data(chosen.recipe, terminal.preparing)
     home = asked.run or Path("runs")
-    timed = measure(recipe, dataset) if asked.timed else None
+    timed = measure(recipe, dataset) if asked.timed and here else None
     recipe = settled(recipe, chosen.given, timed, dataset)
     cost = forecast(recipe, dataset, nearest_folder(home), timed)
-    situation = Situation(
-        device=str(device_of(recipe.train.device)),
-        forecast=cost,
-        corpus_tokens=dataset.tokens,
-        leaks=leaks(recipe),
-    )
-    accept = (*asked.accept, *recipe.guard.accept)
-    findings = judge(recipe, situation, accept)
+    situation = situated(recipe, dataset, cost, pin=asked.pin, leaks=leaks(recipe))
+    names = Names(asked.accept, tuple(recipe.guard.accept))
+    findings, accepted = rule(recipe, situation, names)
+    terminal.rules = len(book.entries())
     terminal.plan(recipe, chosen.where, dataset, cost, findings)
     if asked.dry or refusals(findings):
         return judged(recipe, cost, findings)
@@ -126,7 +129,7 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     if edge is not None:
         edge.folder = folder
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
-    opening = Opening(recipe, dataset, findings, facts, (terminal,))
+    opening = Opening(recipe, dataset, findings, facts, (terminal,), accepted=tuple(accepted))
     terminal.folder(folder)
     return trained(begin(opening, folder), terminal)
 
@@ -168,7 +171,7 @@ def going_on(
     """Load the checkpoint, check the rate, and train on."""
     assert chosen.folder is not None, "resumed without a run"
     folder, recipe, disk = chosen.folder, chosen.recipe, Disk()
-    stopped_by_guard(folder, asked)
+    names = accepting(folder, asked, recipe)
     recipe, dataset = read_data(recipe, terminal.preparing)
     old = newest_content(folder, ways.start_of(asked.resume_lr, asked.start), disk)
     content = old.content if old is not None else None
@@ -178,15 +181,17 @@ def going_on(
         *ways.warmed_up(fresh, recipe, content),
     ]
     cost = forecast(recipe, dataset, folder, None)
-    situation = Situation(
-        device=str(device_of(recipe.train.device)),
-        forecast=cost,
-        corpus_tokens=dataset.tokens,
+    situation = situated(
+        recipe,
+        dataset,
+        cost,
+        pin=asked.pin,
         plan_changed=any(planned(key) for key in changes),
         run=folder.name,
         **rates(recipe, content, folder, events),
     )
-    findings = judge(recipe, situation, known_accepts(asked, recipe))
+    findings, accepted = rule(recipe, situation, names)
+    terminal.rules = len(book.entries())
     if asked.dry or refusals(findings):
         terminal.plan(recipe, chosen.where, dataset, cost, findings)
         lock.release()
@@ -198,19 +203,25 @@ def going_on(
         terminal.said(fallback(old.skipped, old.content))
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
-    opening = Opening(recipe, dataset, findings, {}, (terminal,), tuple(events), fresh)
+    bends, taken = tuple(events), tuple(accepted)
+    opening = Opening(recipe, dataset, findings, {}, (terminal,), bends, fresh, taken)
     return trained(go_on(opening, folder, lock, old, disk), terminal)
 
 
-def known_accepts(asked: Asked, recipe: Recipe) -> tuple[str, ...]:
-    """Give what is accepted, but for what is no rule of preflight."""
-    return tuple(name for name in (*asked.accept, *recipe.guard.accept) if name != "stopped")
+def accepting(folder: Path, asked: Asked, recipe: Recipe) -> Names:
+    """Gather what is accepted, now and before in this run."""
+    journal = folder / "journal.jsonl"
+    earlier = before(read(journal)) if journal.is_file() else ()
+    stopped = stopped_by_guard(folder, asked)
+    return Names(asked.accept, tuple(recipe.guard.accept), earlier, stopped)
 
 
-def stopped_by_guard(folder: Path, asked: Asked) -> None:
+def stopped_by_guard(folder: Path, asked: Asked) -> tuple[Accepted, ...]:
     """Refuse to go on with a run that the guard stopped, unless a person says so."""
     status = read_status(folder)
-    if status.get("exit") == 4 and "stopped" not in asked.accept:
+    if status.get("exit") != 4:
+        return ()
+    if STOPPED not in asked.accept:
         raise RunError(
             Problem(
                 what=str(folder),
@@ -220,6 +231,7 @@ def stopped_by_guard(folder: Path, asked: Asked) -> None:
             ),
             exit=3,
         )
+    return (Accepted(STOPPED, f"step {status.get('step')}: {status.get('reason')}", "cli"),)
 
 
 def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
@@ -299,6 +311,7 @@ def judged(recipe: Recipe, cost: Forecast, findings: list[Finding]) -> Ended:
         "exit": 3 if refused else 0,
         "recipe": recipe.name,
         "recipe_sha": write.sha(recipe),
+        "pin": write.pin(recipe),
         "steps": recipe.train.steps,
         "threads": recipe.train.threads,
         "forecast": asdict(cost),

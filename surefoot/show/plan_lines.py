@@ -37,7 +37,7 @@ class Cost(Protocol):
     @property
     def mem_gib(self) -> float: ...
     @property
-    def mem_free_gib(self) -> float: ...
+    def mem_free_gib(self) -> float | None: ...
     @property
     def disk_gib(self) -> float: ...
     @property
@@ -115,7 +115,8 @@ def cost_line(cost: Cost) -> str:
     time = f"{duration(cost.seconds)} ({span})"
     if cost.source != "timed":
         time = f"about {duration(cost.seconds)}, not timed"
-    mem = f"memory {cost.mem_gib:.2f} of {cost.mem_free_gib:.1f} GiB"
+    free = "" if cost.mem_free_gib is None else f" of {cost.mem_free_gib:.1f}"
+    mem = f"memory {cost.mem_gib:.2f}{free} GiB"
     disk = f"disk {cost.disk_gib * 1024:.0f} MiB of {cost.disk_free_gib:.0f} GiB"
     return f"cost     {time} · {mem} · {disk}"
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from surefoot import kinds
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Eval, Finding, Header, Record, Step
 from surefoot.show.amounts import clock, count, figure
@@ -50,6 +49,7 @@ class Terminal:
         self.followed = Lines(0, 10)
         self.place = ""
         self.planned = False
+        self.rules = 0  # how many there are, told by who has judged
         self.shown: set[tuple[str, str]] = set()
         self.samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
         self.preparing_what, self.preparing_at = "", 0.0
@@ -86,7 +86,7 @@ class Terminal:
         """Say what will run, what it will cost, and what the rules found."""
         if self.bar is not None:
             self.bar.clear()
-        lines = check_lines(findings, len(kinds.names("rules")))
+        lines = check_lines(findings, self.rules)
         loud = any(finding.severity in LOUD for finding in findings)
         if not self.quiet:
             lines = [*plan_lines(recipe, where, dataset, cost), *lines]

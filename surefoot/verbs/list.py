@@ -48,6 +48,10 @@ def choices(kind: str) -> dict[str, str]:
     """Give each choice of a kind with its sentence."""
     if kind == "recipes":
         return {path.stem: first_comment(path) for path in sorted(RECIPES.glob("*.toml"))}
+    if kind == "rules":
+        from surefoot.guard import book
+
+        return {name: entry.line() for name, entry in book.entries().items()}
     if kind in kinds.ROOMS:
         return kinds.sentences(kind)
     known = ["recipes", *kinds.ROOMS, "runs"]

@@ -21,6 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--fresh-optimizer", action="append", default=[], metavar="ROLE", help="drop its state")
     add("--total-steps", type=int, metavar="N", help="the same as train.steps=N")
     add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")
+    add("--pin", metavar="SHA", help="hash of the recipe that this must be")
     add("--device", help="auto, cpu or cuda")
     add("--plain", action="store_true", help="plain lines: no colour, nothing redrawn")
     add("--quiet", action="store_true", help="findings and results alone")
@@ -48,6 +49,7 @@ def main(asked: argparse.Namespace) -> int:
         resume_lr=asked.resume_lr,
         fresh=tuple(asked.fresh_optimizer),
         accept=tuple(asked.accept),
+        pin=asked.pin,
         dry=asked.dry,
         timed=True,
     )

@@ -6,6 +6,10 @@ from surefoot.guard.situation import Situation
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Finding
 
+BOOK = {
+    "causality": ("refuse", "the audit's quick form finds a layer that sees the future", "003, 004")
+}
+
 
 def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
     """Pass on what the audit's quick form found."""
@@ -16,6 +20,6 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
             what="model.pattern",
             value=f'"{recipe.model.pattern}"',
             why=f"{leak}: a loss that has seen the answer says nothing (003, 004)",
-            instead=f"Run surefoot audit {recipe.name} and mend the layer that it names",
+            instead=f"Run  surefoot audit {recipe.name}  and mend the layer that it names",
             source="rule",
         )

@@ -1,59 +1,64 @@
-"""Refuses a plan that needs more memory, time or disk than [limits] allows."""
+"""Refuses a plan that needs more time, disk or money than [limits] allows (004)."""
 
+import math
 from collections.abc import Iterator
 
+from surefoot.guard.ruling import found
 from surefoot.guard.situation import Situation
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Finding
 
+BOOK = {
+    "limit_hours": ("refuse", "more hours than limits.hours", "004"),
+    "limit_disk": ("refuse", "more disk than limits.disk_gib", "004"),
+    "limit_cost": ("refuse, note", "more money than limits.cost; noted without a price", "004"),
+}
+
 
 def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
-    """Compare the forecast with each limit that is set, and memory with the machine's."""
-    limits, forecast, train = recipe.limits, situation.forecast, recipe.train
-    mem = limits.mem_gib if limits.mem_gib is not None else (limits.mem_gb or 0) * 1e9 / 2**30
-    if mem and forecast.mem_gib > mem:
-        rows = max(1, int(train.batch * mem / forecast.mem_gib))
-        key = "limits.mem_gib" if limits.mem_gib is not None else "limits.mem_gb"
-        yield refusal(
-            key,
-            f"{limits.mem_gib or limits.mem_gb}",
-            f"the plan needs {forecast.mem_gib:.2f} GiB (the limit is {mem:.2f} GiB)",
-            f"Write train.batch={rows} train.accumulate={train.accumulate * train.batch // rows}",
-        )
-    elif not mem and forecast.mem_gib > 0.92 * forecast.mem_free_gib:
-        rows = max(1, train.batch // 2)
-        yield refusal(
-            "train.batch",
-            f"{train.batch}",
-            f"the plan needs {forecast.mem_gib:.2f} GiB and {forecast.mem_free_gib:.2f} GiB are "
-            "there",
-            f"Write train.batch={rows} train.accumulate={train.accumulate * 2}",
-        )
-    if limits.hours is not None and forecast.seconds / 3600 > limits.hours:
-        fits = max(1, int(train.steps * limits.hours * 3600 / forecast.seconds))
-        yield refusal(
-            "limits.hours",
-            f"{limits.hours}",
-            f"{train.steps} steps will take {forecast.seconds / 3600:.2f} hours",
-            f"Write train.steps={fits}",
-        )
+    """Compare the forecast with each limit that is set."""
+    limits, forecast, steps = recipe.limits, situation.forecast, recipe.train.steps
+    if limits.hours is not None and forecast.hours > limits.hours:
+        why = f"{steps} steps take {forecast.hours:.2f} hours ({forecast.source}) (004)"
+        instead = f"Write train.steps={share_of(steps, limits.hours / forecast.hours)}"
+        yield found("limit_hours", "refuse", "limits.hours", limits.hours, why, instead)
     if limits.disk_gib is not None and forecast.disk_gib > limits.disk_gib:
-        yield refusal(
-            "limits.disk_gib",
-            f"{limits.disk_gib}",
-            f"the run folder will need {forecast.disk_gib:.2f} GiB",
-            "Write save.keep=1",
+        why = f"the run folder needs {forecast.disk_gib:.3f} GiB (004)"
+        yield found("limit_disk", "refuse", "limits.disk_gib", limits.disk_gib, why,
+                    f"Write {lighter(recipe, situation, limits.disk_gib)}")  # fmt: skip
+    yield from cost(recipe, situation)
+
+
+def cost(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
+    """Compare the price of all ranks' hours."""
+    limits, hours = recipe.limits, situation.forecast.hours
+    if limits.cost is None:
+        return
+    if limits.price_per_hour is None:
+        why = "without the price of a device's hour nothing can be compared (004)"
+        instead = "Write limits.price_per_hour=0.8 or what yours costs"
+        yield found("limit_cost", "note", "limits.cost", limits.cost, why, instead)
+        return
+    total = hours * situation.world * limits.price_per_hour
+    if total > limits.cost:
+        why = (
+            f"{hours:.2f} hours ({situation.forecast.source}) x {situation.world} x "
+            f"{limits.price_per_hour:g} = {total:.2f} (004)"
         )
+        instead = f"Write train.steps={share_of(recipe.train.steps, limits.cost / total)}"
+        yield found("limit_cost", "refuse", "limits.cost", limits.cost, why, instead)
 
 
-def refusal(what: str, value: str, why: str, instead: str) -> Finding:
-    """Refuse for one limit."""
-    return Finding(
-        id="limits",
-        severity="refuse",
-        what=what,
-        value=value,
-        why=why,
-        instead=instead,
-        source="rule",
-    )
+def share_of(steps: int, share: float) -> int:
+    """Give the steps that fit, a little under: validations don't shrink with them."""
+    return max(1, math.floor(0.98 * steps * share))
+
+
+def lighter(recipe: Recipe, situation: Situation, limit: float) -> str:
+    """Keep fewer checkpoints, or ask for the room that there must be."""
+    forecast, keep = situation.forecast, recipe.save.keep
+    if keep == "all":
+        return "save.keep=3"
+    if keep > 1 and forecast.disk_gib - (keep - 1) * forecast.checkpoint_gib <= limit:
+        return "save.keep=1"
+    return f"limits.disk_gib={math.ceil(forecast.disk_gib * 1000) / 1000:g}"

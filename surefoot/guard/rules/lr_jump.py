@@ -6,6 +6,7 @@ from surefoot.guard.situation import Situation
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Finding
 
+BOOK = {"lr_jump": ("refuse, warn", "a resume whose learning rate jumps by over 1.5 (1.1)", "003")}
 REFUSED = 1.5
 WARNED = 1.1
 
