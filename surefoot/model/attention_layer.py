@@ -208,7 +208,7 @@ def attention_facts(shape: Shape, options: AttentionOptions, window: int) -> Fac
     return Facts(
         parameters={"matrix": matrix, **scalars},
         flops=2.0 * matrix + 4.0 * width * mean_keys,
-        # x; q, k before and after norm, turn; v; the heads' output and their log-sums
-        activations=float(shape.dim + 4 * width + 4 * narrow + shape.heads),
+        # x; q and k as turned; v; the heads' output and their log-sums
+        activations=float(shape.dim + 2 * width + 2 * narrow + shape.heads),
         state=2.0 * narrow * seen,
     )

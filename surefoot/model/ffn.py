@@ -48,6 +48,6 @@ def facts(shape: Shape, options: Any) -> Facts:
     return Facts(
         parameters={"matrix": maps * shape.dim * hidden},
         flops=2.0 * maps * shape.dim * hidden,
-        # swiglu keeps gate, silu(gate), up and their product; relu2 keeps up, its relu, the square
-        activations=shape.dim + (4.0 if options.kind == "swiglu" else 3.0) * hidden,
+        # swiglu keeps gate, silu(gate), up and their product; relu2 keeps the relu and its square
+        activations=shape.dim + (4.0 if options.kind == "swiglu" else 2.0) * hidden,
     )
