@@ -24,7 +24,9 @@ ROOMS = {
     "rules": "guard",
     "monitors": "guard",
     "remedies": "guard",
+    "readers": "guard",
     "probes": "audit",
+    "faults": "bench",
     "bench": "",
     "verbs": "",
 }

@@ -16,7 +16,7 @@ from surefoot.recipe import write
 from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Remedy, read
-from surefoot.run import ways
+from surefoot.run import drill, ways
 from surefoot.run.device import device_of, is_here
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
@@ -45,6 +45,7 @@ class Asked:
     start: str | None = None
     resume_lr: str | None = None
     fresh: tuple[str, ...] = ()
+    drill: str | None = None
     accept: tuple[str, ...] = ()
     pin: str | None = None
     dry: bool = False
@@ -106,6 +107,8 @@ def choose(asked: Asked) -> Chosen:
 
 def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ended:
     """Start a new run."""
+    if asked.drill is not None:
+        drill.read(asked.drill)  # a mistake in it is told before the corpus is read
     if asked.start is not None:
         raise UsageError(
             Problem("--from", asked.start, "there is no run to go on with", "Add --resume RUN")
@@ -131,7 +134,10 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
     opening = Opening(recipe, dataset, findings, facts, (terminal,), accepted=tuple(accepted))
     terminal.folder(folder)
-    return trained(begin(opening, folder), terminal)
+    run = begin(opening, folder)
+    if asked.drill is not None:
+        drill.put(run, asked.drill)
+    return trained(run, terminal)
 
 
 def settled(recipe: Recipe, given: frozenset[str], timed: Timed | None, dataset: Any) -> Recipe:

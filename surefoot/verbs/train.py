@@ -23,6 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")
     add("--pin", metavar="SHA", help="hash of the recipe that this must be")
     add("--device", help="auto, cpu or cuda")
+    add("--drill", metavar="KIND@STEP", help="put a fault in on purpose, to see it answered")
     add("--plain", action="store_true", help="plain lines: no colour, nothing redrawn")
     add("--quiet", action="store_true", help="findings and results alone")
     add("--dry", action="store_true", help="check and forecast, and start nothing")
@@ -50,6 +51,7 @@ def main(asked: argparse.Namespace) -> int:
         fresh=tuple(asked.fresh_optimizer),
         accept=tuple(asked.accept),
         pin=asked.pin,
+        drill=asked.drill,
         dry=asked.dry,
         timed=True,
     )

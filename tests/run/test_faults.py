@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from surefoot import kinds
+from surefoot.errors import SurefootError
 from surefoot.recipe import write
 from surefoot.recipe.load import load
-from surefoot.records import Finding, Step, read
+from surefoot.records import Event, Finding, Step, read
 from surefoot.run.opening import Opening, begin, read_data
 from surefoot.run.run import Outcome, Run
 from surefoot.shelf.checkpoint import candidates
@@ -59,13 +61,13 @@ def test_nan_from_some_step_on_stops_the_run_and_never_reaches_the_weights(tmp_p
     run.learner.loss = loss
     outcome = trained(run)
     assert outcome.exit == 4
-    assert outcome.step == 17
+    assert outcome.step == 16
     assert "nonfinite" in outcome.reason
     assert all(torch.isfinite(p).all() for p in run.learner.parameters.values())
     told = list(read(run.folder / "journal.jsonl"))
-    assert [r.step for r in told if isinstance(r, Step) and r.skipped] == [13, 14, 15, 16, 17]
+    assert [r.step for r in told if isinstance(r, Step) and r.skipped] == [13, 14, 15, 16]
     severities = [r.severity for r in told if isinstance(r, Finding) and r.id == "nonfinite"]
-    assert severities == ["note", "act", "note", "act", "act"]
+    assert severities == ["note", "act", "note", "act"]
     assert not (run.folder / "final").exists()
     status = json.loads((run.folder / "status.json").read_text())
     assert (status["state"], status["exit"]) == ("stopped", 4)
@@ -132,11 +134,24 @@ def test_the_timed_step_and_validation_leave_no_trace(tmp_path: Path) -> None:
 def test_bad_plans_are_refused_before_anything_is_made(
     tmp_path: Path, change: str, said: str
 ) -> None:
-    from surefoot.errors import SurefootError
-
     recipe = runs.place(tmp_path)
     with pytest.raises(SurefootError, match=said) as told:
         runs.start(recipe, tmp_path / "run", changes=(change,))
     assert told.value.exit == 2
     assert all(p.what and p.why and p.instead for p in told.value.problems)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", kinds.names("faults"))
+def test_every_drill_is_put_in_and_written_down(tmp_path: Path, kind: str) -> None:
+    recipe = runs.place(tmp_path)
+    ended = runs.start(recipe, tmp_path / "run", drill=f"{kind}@30")
+    told = [r for r in read(tmp_path / "run" / "journal.jsonl") if isinstance(r, Event)]
+    assert [r.args["kind"] for r in told if r.name == "drill"] == [kind]
+    assert ended.exit in (0, 4)
+
+
+def test_a_drill_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SurefootError, match="KIND@STEP") as told:
+        runs.start(runs.place(tmp_path), tmp_path / "run", drill="meteor@30")
+    assert told.value.exit == 2
