@@ -80,6 +80,16 @@ def mem_limit_gib(recipe: Recipe, situation: Situation) -> tuple[float, str]:
     return min(bounds)
 
 
+def checkpoints(recipe: Recipe, keep: int | str) -> int:
+    """Count the checkpoints that lie on the disk at once: those kept, and the one being written.
+
+    Beside the newest are pre-decay, the trusted one and best.
+    """
+    save, steps = recipe.save, recipe.train.steps
+    made = (steps // save.every if save.every else 0) + 3
+    return made if isinstance(keep, str) else min(made, keep + 4 + len(save.milestones))
+
+
 def warmup(recipe: Recipe) -> int | None:
     """Count the updates of the learning rate's way up; None where its schedule tells of none."""
     options: Any = recipe.knobs["lr"]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from surefoot import kinds
+from surefoot.guard.ruling import checkpoints
 from surefoot.learn import orthogonal
 from surefoot.model.facts import activation_elements, flops_per_token
 from surefoot.model.model import Model
@@ -67,10 +68,9 @@ def checkpoint_gib(recipe: Recipe, parameters: Mapping[str, int]) -> float:
 
 def disk_gib(recipe: Recipe, parameters: Mapping[str, int]) -> float:
     """Forecast the run folder: checkpoints that are kept at once, and the journal."""
-    train, save = recipe.train, recipe.save
+    train = recipe.train
     checkpoint = checkpoint_gib(recipe, parameters) * GIB
-    made = (train.steps // save.every if save.every else 0) + 3
-    kept = made if save.keep == "all" else min(made, save.keep + 4 + len(save.milestones))
+    kept = checkpoints(recipe, recipe.save.keep)
     return (kept * checkpoint + train.steps * (JOURNAL_BYTES + 400)) / GIB
 
 

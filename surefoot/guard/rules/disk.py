@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from surefoot.guard.ruling import found
+from surefoot.guard.ruling import checkpoints, found
 from surefoot.guard.situation import Situation
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Finding
@@ -18,15 +18,12 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
     needed = MORE * (forecast.disk_gib + SPARE_GIB)
     if needed <= forecast.disk_free_gib:
         return
-    less = 0.0
-    if isinstance(keep, int):
-        less = (keep - 1) * forecast.checkpoint_gib
+    less = (checkpoints(recipe, keep) - checkpoints(recipe, 1)) * forecast.checkpoint_gib
     saved = MORE * (forecast.disk_gib - less + SPARE_GIB) <= forecast.disk_free_gib
     elsewhere = "--run with a folder on another disk"
-    instead = f"Write save.keep=1, or {elsewhere}" if saved or keep == "all" else elsewhere
+    instead = f"Write save.keep=1, or {elsewhere}" if saved else f"Write {elsewhere}"
     why = (
         f"with {SPARE_GIB:.0f} GiB to spare the run folder needs {needed:.2f} GiB, and "
         f"{forecast.disk_free_gib:.2f} GiB are free; a full disk loses the run (001)"
     )
-    instead = instead if instead.startswith("Write") else f"Write {instead}"
     yield found("disk", "refuse", "save.keep", keep, why, instead)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from surefoot.guard.ruling import found
+from surefoot.guard.ruling import checkpoints, found
 from surefoot.guard.situation import Situation
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Finding
@@ -57,8 +57,7 @@ def share_of(steps: int, share: float) -> int:
 def lighter(recipe: Recipe, situation: Situation, limit: float) -> str:
     """Keep fewer checkpoints, or ask for the room that there must be."""
     forecast, keep = situation.forecast, recipe.save.keep
-    if keep == "all":
-        return "save.keep=3"
-    if keep > 1 and forecast.disk_gib - (keep - 1) * forecast.checkpoint_gib <= limit:
+    less = (checkpoints(recipe, keep) - checkpoints(recipe, 1)) * forecast.checkpoint_gib
+    if less > 0 and forecast.disk_gib - less <= limit:
         return "save.keep=1"
     return f"limits.disk_gib={math.ceil(forecast.disk_gib * 1000) / 1000:g}"

@@ -24,7 +24,7 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
     if pin is not None:
         if len(pin) < SHORTEST or not sha.startswith(pin):
             why = f"this recipe is {sha[:12]}: a key was changed since it was pinned (004)"
-            yield final(found("profile_unpinned", "refuse", "--pin", pin, why, instead))
+            yield final(found("profile_unpinned", "refuse", "--pin", f'"{pin}"', why, instead))
     elif long:
         strict = recipe.guard.strict
         why = (
@@ -32,4 +32,4 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
             "than the one that was meant"
         )
         severity = "refuse" if strict else "note"
-        yield found("profile_unpinned", severity, "--pin", "", why, instead)
+        yield found("profile_unpinned", severity, "--pin", "not given", why, instead)

@@ -32,6 +32,7 @@ BOOK = {
     ),
 }
 SMALLEST, LARGEST = 512, 1280
+STEP = 128
 LOWER: dict[str, Severity] = {"refuse": "warn", "warn": "note"}
 
 
@@ -93,16 +94,12 @@ def windows(recipe: Recipe, situation: Situation, end: int) -> Iterator[Finding]
     fails = situation.forecast.mem_gib > mem_limit_gib(recipe, situation)[0]
     safe = Range(1536, 2048, 2560, "out of memory", "refuse" if fails else "warn")
     key, seq_len = "knobs.window.end", recipe.train.seq_len
-    yield from told(recipe, "range_window", key, end, safe)
+    whole = max(STEP, seq_len // STEP * STEP)  # the last window that a row lets it reach
+    if end != whole or end > safe.high:
+        yield from told(recipe, "range_window", key, end, safe)
     if seq_len < end:
         why = f"the window never reaches its end, since train.seq_len = {seq_len} (000)"
-        fits = max(recipe_round(recipe), seq_len // 128 * 128)
-        yield found("range_window", "note", key, end, why, f"Write {key}={fits}")
-
-
-def recipe_round(recipe: Recipe) -> int:
-    """Give the height of the window's stairs."""
-    return getattr(recipe.knobs["window"], "round", 128)
+        yield found("range_window", "note", key, end, why, f"Write {key}={whole}")
 
 
 def told(recipe: Recipe, rule: str, key: str, value: float, safe: Range) -> Iterator[Finding]:
