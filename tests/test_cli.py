@@ -6,7 +6,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -59,16 +58,22 @@ def test_help_and_lists_load_nothing_heavy(words: list[str], tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+def spent() -> float:
+    """Give the CPU seconds of all processes that were waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["--help"], ["list"], *([verb, "--help"] for verb in VERBS)], ids=" ".join
 )
 def test_help_takes_less_than_a_third_of_a_second(words: list[str], tmp_path: Path) -> None:
-    took: list[float] = []
+    took: list[float] = []  # CPU seconds: the wall's are those of whoever else is at work
     for _ in range(9):
-        began = time.perf_counter()
+        began = spent()
         run(*words, cwd=tmp_path)
-        took.append(time.perf_counter() - began)
+        took.append(spent() - began)
     assert statistics.median(took) < 0.3, took
 
 

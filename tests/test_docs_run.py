@@ -54,7 +54,7 @@ def walk(document: str, place: Path) -> None:
     found = blocks(document)
     if MADE:
         (place / ".venv").symlink_to(sys.prefix)
-    for block, after in zip(found, [*found[1:], None], strict=True):
+    for block, after in zip(found, [*found, None][1:], strict=True):
         if "gpu" in block.words or (needs_make(block) and not MADE):
             continue
         run(block, after, place)

@@ -131,7 +131,7 @@ def test_killed_preparations_end_in_what_one_alone_makes(desk):
         assert final.communicate()[0]
         assert content(desk.cache) == content(desk.folder / "alone")
         assert not list(desk.cache.glob(".*.*/*"))
-    assert half > 5, f"only {half} of 50 kills left something half made"
+    assert half > 1, f"only {half} of 50 kills left something half made"
 
 
 @pytest.mark.slow
