@@ -62,8 +62,8 @@ def odd_heads(options: AttentionOptions, place: str, dim: int, heads: int) -> It
         yield Problem(
             what="model.heads",
             value=str(heads),
-            why=f"{place} turns pairs of features (gqa), and dim / heads = {dim} / {heads} = {head_dim} "
-            "is odd",
+            why=f"{place} turns pairs of features (gqa), and dim / heads = {dim} / {heads} = "
+            f"{head_dim} is odd",
             instead=f"Write model.heads={best}" if fits else f"Write model.dim={dim + heads}",
         )
     elif not turned(options, head_dim):
