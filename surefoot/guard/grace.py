@@ -70,7 +70,7 @@ class Grace:
         # or a monitor would be blind for as long as the glide lasts.
         if isinstance(record, Event) and before is not None and 0 < at - before < length:
             return ""
-        if at + length - 1 >= self.until or isinstance(record, Remedy):
+        if at + length - 1 >= self.until:
             self.until, self.kind = at + length - 1, kind
         return kind
 

@@ -1,5 +1,6 @@
 """Medians, and what is built on them: figures that a few wild values don't move."""
 
+import itertools
 import math
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ def mad(values: Sequence[float], middle: float | None = None) -> float:
 
 def differences(values: Sequence[float]) -> list[float]:
     """Give each value less the one before it: a trend is gone from them."""
-    return [after - before for before, after in zip(values, values[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(values)]
 
 
 def scale(residuals: Sequence[float], least: float) -> float:
@@ -41,7 +42,7 @@ def scale(residuals: Sequence[float], least: float) -> float:
     power = sum([v * v for v in u]) - count * mean * mean
     if power <= 0:
         return narrow
-    lagged = sum([a * b for a, b in zip(u, u[1:], strict=False)])
+    lagged = sum([a * b for a, b in itertools.pairwise(u)])
     lagged -= mean * (2 * count * mean - u[0] - u[-1]) - (count - 1) * mean * mean
     rho = min(0.9, max(0.0, lagged / power))
     return narrow * max(1.0, math.sqrt(power / count)) * math.sqrt((1 + rho) / (1 - rho))
