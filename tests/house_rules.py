@@ -17,6 +17,8 @@ EDGES = {
     "surefoot/cli.py": "the program's edge",
     "surefoot/guard/monitor.py": "a plug-in's edge",
     "surefoot/show/terminal.py": "a display's edge",
+    "surefoot/audit/subject.py": "somebody else's model: what it raises is reported",
+    "surefoot/audit/foreign.py": "somebody else's code: what it raises is reported",
     "surefoot/data/ahead.py": "a thread's edge: raised again where the batch is asked for",
 }
 

@@ -6,7 +6,7 @@ WIDTH = 64
 VOCAB = 64
 
 
-def reduced(recipe: Recipe) -> Recipe:
+def reduced(recipe: Recipe, width: int = WIDTH) -> Recipe:
     """Keep one layer of each letter in the pattern's order, at least two, and few narrow heads."""
     model = recipe.model
     letters = "".join(dict.fromkeys(model.pattern))
@@ -15,8 +15,8 @@ def reduced(recipe: Recipe) -> Recipe:
     groups = model.heads // (model.kv_heads or model.heads)
     kv_heads = 2 if (model.kv_heads or model.heads) > 1 else 1
     heads = kv_heads * groups
-    width = model.dim // model.heads
-    narrow = max(2, min(width, max(8, WIDTH // heads)) // 2 * 2)
+    own = model.dim // model.heads
+    narrow = max(2, min(own, max(8, width // heads)) // 2 * 2)
     small = model.model_copy(
         update={
             "dim": heads * narrow,
