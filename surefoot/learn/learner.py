@@ -49,6 +49,7 @@ class Learner:
         self.random = any(getattr(module, "random", False) for module in self.model.modules())
         self.loss: Loss = self.model.loss  # pyright: ignore[reportAttributeAccessIssue]
         if compiles(train.compile, self.device):
+            outside_the_graph(self.model)
             self.loss = torch.compile(self.loss)
         self.reduce: Callable[[Sequence[Tensor]], None] | None = None  # sums gradients over ranks
 
@@ -104,6 +105,13 @@ def owned(model: nn.Module, declared: Mapping[str, Declared]) -> dict[str, nn.Pa
 def compiles(wish: bool | str, device: torch.device) -> bool:
     """Decide whether to compile: on a GPU, unless the recipe says otherwise."""
     return device.type == "cuda" if wish == "auto" else bool(wish)
+
+
+def outside_the_graph(model: nn.Module) -> None:
+    """Keep the head out of compilation: its loop over chunks would become one huge graph."""
+    head: Any = getattr(model, "head", None)
+    if head is not None:
+        head.loss = torch.compiler.disable(head.loss)
 
 
 def grouped(

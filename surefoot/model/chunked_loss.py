@@ -17,7 +17,6 @@ from torch import Tensor
 from surefoot.model.logit_cap import cap_in_place, slope_in_place
 
 CHUNK_BYTES = 32 * 2**20
-eager: Any = torch.compiler.disable  # it has no types
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,6 @@ def chunk_rows(vocab: int) -> int:
     return 1 << max(0, (CHUNK_BYTES // (4 * vocab)).bit_length() - 1)
 
 
-@eager  # a loop over chunks would be unrolled into one huge graph
 def chunked_loss(
     hidden: Tensor, weight: Tensor, targets: Tensor, valid: int, terms: Terms, chunk: int = 0
 ) -> tuple[Tensor, Rows]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import RecipeError
+from surefoot.learn.learner import outside_the_graph
 from surefoot.model.batch import IGNORED, Batch
 from surefoot.model.facts import (
     activation_elements,
@@ -362,6 +363,7 @@ def test_a_compiled_loss_is_the_same_and_breaks_at_the_chunked_loss_alone() -> N
         graphs.append(graph)
         return graph.forward
 
+    outside_the_graph(model)
     compiled = torch.compile(model.loss, backend=counted)
     for lr in (1.0, 0.9, 0.8):  # a knob that no layer reads moves: nothing is compiled again
         got, _ = compiled(data, {"lr": lr}, data.valid)
