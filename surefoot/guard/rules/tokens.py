@@ -43,7 +43,7 @@ def parameters(recipe: Recipe, situation: Situation, tokens: int, each: int) -> 
     if USUAL <= ratio <= MANY:
         return
     if ratio < USUAL:
-        babble = " (003 had .074)" if ratio < FEW else "; expect babble in the right style"
+        babble = "; 003 had .074" if ratio < FEW else "; expect babble in the right style"
         why = (
             f"{tokens / 1e6:.3g}M tokens for {count / 1e6:.3g}M parameters are {ratio:.2g} each; "
             f"{USUAL:.0f} is usual (Hoffmann et al. 2022){babble}"
