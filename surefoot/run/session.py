@@ -209,7 +209,8 @@ def going_on(
         terminal.said(fallback(old.skipped, old.content))
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
-    bends, taken = tuple(events), tuple(accepted)
+    # told again each time: what was said before the first save is cut off with the rest
+    bends, taken = tuple(events), tuple(dict.fromkeys([*names.before, *accepted]))
     opening = Opening(recipe, dataset, findings, {}, (terminal,), bends, fresh, taken)
     return trained(go_on(opening, folder, lock, old, disk), terminal)
 

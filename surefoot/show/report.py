@@ -71,7 +71,8 @@ def paragraph(recipe: Recipe, told: Gathered) -> str:
         lines.append(f"Best: ce {cell(sums['best']['ce'])} at step {sums['best']['step']}.")
     worst = [finding for finding in told.findings if finding.severity != "note"]
     lines.append(f"Worst finding: {safe(str(worst[-1]))}" if worst else "No finding above note.")
-    accepted = ", ".join(recipe.guard.accept)
+    taken = [one.args for one in told.events if one.name == "accepted"]
+    accepted = ", ".join(dict.fromkeys(f"{a['id']} ({a['value']}, {a['who']})" for a in taken))
     lines.append(f"Accepted by hand: {safe(accepted)}." if accepted else "")
     return " ".join(filter(None, lines))
 

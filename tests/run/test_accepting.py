@@ -57,6 +57,8 @@ def test_what_is_accepted_is_journaled_and_holds_for_its_value_on_a_resume(tmp_p
     ]
     assert runs.resume(run).exit == 0  # the same value needs no second word
     assert accepted(run)[-1] == first
+    report = (run / "report.md").read_text(encoding="utf-8")
+    assert "Accepted by hand: limit_disk (1e-09, cli)" in report.split("## ")[1]
 
 
 def test_another_value_needs_a_word_of_its_own(tmp_path: Path) -> None:
