@@ -32,8 +32,17 @@ NUMBER = re.compile(
 )
 # what a unit multiplies a number by, where the field is ours
 TIMES = {
-    **{"k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "%": 0.01},
-    **{"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "min": 60.0, "minutes": 60.0, "h": 3600.0},
+    "k": 1e3,
+    "m": 1e6,
+    "g": 1e9,
+    "b": 1e9,
+    "%": 0.01,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "min": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
 }
 MEM_TIMES = {"gib": 1024.0, "g": 1024.0, "gb": 1e9 / 2**20, "mb": 1e6 / 2**20, "m": 1.0}
 MIB_FROM = 1000.0  # a bare number so large is MiB, a smaller one GiB

@@ -32,6 +32,9 @@ class Line:
 
 def head_of(path: Path) -> str:
     """Read a file's beginning; NUL bytes in it say that it is no text."""
+    if path.exists() and not path.is_file():
+        why = "it is no file: a pipe or a device can't be read twice"
+        raise DataError(Problem(str(path), "", why, "Save it to a file first"))
     try:
         with path.open("rb") as file:
             raw = file.read(HEAD)

@@ -12,8 +12,11 @@ from surefoot.guard.text import pieces
 
 BEGIN = re.compile(r'"log_history"\s*:\s*\[')
 NAMES = {
-    **{"step": "step", "loss": "loss", "grad_norm": "grad_norm"},
-    **{"learning_rate": "lr", "eval_loss": "val_ce"},
+    "step": "step",
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "lr",
+    "eval_loss": "val_ce",
 }
 ENTRY_LIMIT = 1 << 20
 

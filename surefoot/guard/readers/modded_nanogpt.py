@@ -11,8 +11,12 @@ from surefoot.guard.text import lines
 STEP = re.compile(r"^step:(\d+)/\d+ (.*)")
 PAIR = re.compile(r"(\w+):(\S+)")
 NAMES = {
-    **{"train_loss": "loss", "loss": "loss", "val_loss": "val_ce", "step_avg": "step_s"},
-    **{"lr": "lr", "grad_norm": "grad_norm"},
+    "train_loss": "loss",
+    "loss": "loss",
+    "val_loss": "val_ce",
+    "step_avg": "step_s",
+    "lr": "lr",
+    "grad_norm": "grad_norm",
 }
 TAIL = 4096
 
