@@ -38,7 +38,7 @@ def quiet(run: "Run") -> bool:
         act.step > lately and act.generation == run.progress.generation for act in run.progress.acts
     )
     gap = run.watch.state().get("loss_gap", {})
-    return not open_act and float(gap.get("c", gap.get("C", 0.0)) or 0.0) <= GAP
+    return not open_act and float(gap.get("sum", 0.0)) <= GAP
 
 
 class Saver:
@@ -80,6 +80,7 @@ class Saver:
                 "batch": {"rows": self.recipe.train.batch, "micro": self.recipe.train.accumulate},
                 "monitors": run.watch.state(),
                 "quiet": quiet(run),
+                "audit": run.audit,
             },
             recipe=write.text(self.recipe),
             tokenizer=run.dataset.tokenizer.save(),
