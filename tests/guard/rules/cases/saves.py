@@ -6,7 +6,7 @@ GPU = {"device": "cuda"}
 NONE = {"save.every": 0}
 SICK = [
     Case("save_every", "refuse", changes=NONE | {"train.steps": 5000}, said="5000 steps"),
-    Case("save_every", "refuse", changes=NONE, facts={"step_s": 3.6}, said="2.0 h"),
+    Case("save_every", "refuse", changes=NONE, facts={"step_s": 3.6}, said="save.every=500"),
     Case("save_every", "refuse", changes=NONE | {"train.steps": 50000}, facts=GPU),
     Case("save_sparse", "warn", changes={"save.every": 1000}, facts={"step_s": 3.61}),
     Case("save_sparse", "warn", changes={"save.every": 501, "train.steps": 5000}, facts=GPU),
