@@ -14,6 +14,7 @@ HOMES = {
     "preflight": "library",
     "audit": "library",
     "Past": "library",
+    "Guard": "integrations.loop",
     "Recipe": "recipe.schema",
     "Plan": "plan.plan",
     "SurefootError": "errors",

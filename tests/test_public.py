@@ -7,7 +7,7 @@ import surefoot
 from tests.house_rules import ROOT
 
 NAMES = [
-    "Past", "Plan", "Recipe", "SurefootError", "__version__", "audit", "load", "open",
+    "Guard", "Past", "Plan", "Recipe", "SurefootError", "__version__", "audit", "load", "open",
     "preflight", "train",
 ]  # fmt: skip
 
