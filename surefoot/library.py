@@ -64,13 +64,19 @@ def preflight(what: str | Path, changes: Changes | None = None) -> Mapping[str, 
     return session(wanted, Terminal(plain=True, quiet=True)).status
 
 
-def audit(what: str | Path | Recipe, changes: Changes | None = None) -> "Verdict":
-    """Show whether a recipe's model sees the future."""
-    from surefoot.audit.audit import audit_recipe
+def audit(what: Any, changes: Changes | None = None, **how: Any) -> "Verdict":
+    """Show whether a model sees the future: a recipe, or any torch module from ids to logits.
+
+    A module is copied, never touched; `forward`, `reads`, `length`, `budget` and `full` are what
+    `surefoot audit` calls --forward, --input, --length, --budget and --full.
+    """
+    from surefoot.audit.audit import audit_module, audit_recipe
     from surefoot.plan.shape import with_vocab
 
+    if not isinstance(what, str | Path | Recipe):
+        return audit_module(what, **how)
     recipe = what if isinstance(what, Recipe) else load(what, changes)
-    return audit_recipe(with_vocab(recipe))
+    return audit_recipe(with_vocab(recipe), **how)
 
 
 class Past:

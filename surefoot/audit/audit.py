@@ -283,7 +283,7 @@ def quick(recipe: Recipe) -> tuple[str, ...]:
     return tuple(audit.leaks()) + tuple(audit.defects)
 
 
-def quick_trained(model: Model, knobs: Mapping[str, Any], recipe: Recipe) -> Verdict:
+def quick_trained(model: nn.Module, knobs: Mapping[str, Any], recipe: Recipe) -> Verdict:
     """Audit a model in training, by perturbation of a copy: neither it nor its run is touched."""
     import copy
 

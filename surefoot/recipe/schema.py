@@ -202,6 +202,8 @@ class Guard(Section):
     """Forecast hours from which a run is long, and judged as one"""
     probe_every: Count = 10
     """Steps between per-layer measurements"""
+    audit_after: Number = 20
+    """Step after which the model in training is audited once more; 0 = never"""
     budget: Budget = table({})
     """How many remedies before the run is stopped"""
     monitors: dict[str, dict[str, Any]] = table({})

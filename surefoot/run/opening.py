@@ -244,6 +244,9 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         signals=Signals(recipe.save.grace_s),
         ahead=Ahead(lambda step: opening.dataset.batch(step, run.progress.skips)),
         lock=lock,
+        audit=dict(
+            opening.facts.get("audit", {}) if old is None else old.content.state.get("audit", {})
+        ),
     )
     shelf.journal = run.journal
     run.telemetry = Telemetry(run, disk)

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from surefoot.data.ahead import Ahead
 from surefoot.data.dataset import Dataset
@@ -15,6 +15,7 @@ from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Event, Finding, Record, Remedy, Step
+from surefoot.run import auditing
 from surefoot.run.casting import case_of, planned_events
 from surefoot.run.judging import Judge
 from surefoot.run.memory import disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
@@ -66,6 +67,7 @@ class Run:
     data_s: float = 0.0
     step_began: float = 0.0
     stall_s: float = 0.0
+    audit: dict[str, Any] = field(default_factory=dict[str, Any])  # last verdicts, by when
 
     @property
     def events(self) -> list[Event | Remedy]:
@@ -151,12 +153,15 @@ class Run:
         self.saver.shelf.lineage = self.progress.lineage
         self.saver.saved_step = content.step
         self.watch.restore(content.state["monitors"])
+        begun = {when: told for when, told in self.audit.items() if when == "preflight"}
+        self.audit = dict(content.state.get("audit", begun))
 
     def keep_if_due(self) -> None:
         """Validate and save where the step just done asks for it; a rewind leaves none to save."""
         begin, step = time.monotonic(), self.progress.step
         if step == self.saver.saved_step:
             return
+        self.audit_if_due()
         last = step == self.recipe.train.steps
         evaluated = None
         if last or self.judge.due(step):
@@ -172,6 +177,13 @@ class Run:
         if spent > 1e-4:  # the next step's clock starts after saves and validations
             self.step_began += spent
             self.stall_s = self.saver.stalled()
+
+    def audit_if_due(self) -> None:
+        """Audit the model once it has trained a little; a leak stops the run."""
+        if not auditing.due(self):
+            return
+        for told in auditing.audited(self):
+            self.obey(told) if isinstance(told, Finding) else self.told(told)
 
     def ask_to_stop(self, reason: str, code: int) -> None:
         """Leave after this step, for a reason that is written down."""

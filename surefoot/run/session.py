@@ -17,6 +17,7 @@ from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Remedy, read
 from surefoot.run import drill, ways
+from surefoot.run.auditing import preflighted
 from surefoot.run.device import device_of, is_here
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
@@ -121,7 +122,8 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     timed = measure(recipe, dataset) if asked.timed and here else None
     recipe = settled(recipe, chosen.given, timed, dataset)
     cost = forecast(recipe, dataset, nearest_folder(home), timed)
-    situation = situated(recipe, dataset, cost, pin=asked.pin, leaks=leaks(recipe))
+    ahead = leaks(recipe)
+    situation = situated(recipe, dataset, cost, pin=asked.pin, leaks=ahead)
     names = Names(asked.accept, tuple(recipe.guard.accept))
     findings, accepted = rule(recipe, situation, names)
     terminal.rules = len(book.entries())
@@ -132,6 +134,7 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     if edge is not None:
         edge.folder = folder
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
+    facts |= {"audit": preflighted(ahead)}
     opening = Opening(recipe, dataset, findings, facts, (terminal,), accepted=tuple(accepted))
     terminal.folder(folder)
     run = begin(opening, folder)
@@ -187,6 +190,7 @@ def going_on(
         *ways.warmed_up(fresh, recipe, content),
     ]
     cost = forecast(recipe, dataset, folder, None)
+    ahead = leaks(recipe) if content is None else None  # from the beginning: as a new run does
     situation = situated(
         recipe,
         dataset,
@@ -194,6 +198,7 @@ def going_on(
         pin=asked.pin,
         plan_changed=any(planned(key) for key in changes),
         run=folder.name,
+        leaks=ahead,
         **rates(recipe, content, folder, events),
     )
     findings, accepted = rule(recipe, situation, names)
@@ -211,7 +216,8 @@ def going_on(
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
     # told again each time: what was said before the first save is cut off with the rest
     bends, taken = tuple(events), tuple(dict.fromkeys([*names.before, *accepted]))
-    opening = Opening(recipe, dataset, findings, {}, (terminal,), bends, fresh, taken)
+    facts = {} if ahead is None else {"audit": preflighted(ahead)}
+    opening = Opening(recipe, dataset, findings, facts, (terminal,), bends, fresh, taken)
     return trained(go_on(opening, folder, lock, old, disk), terminal)
 
 

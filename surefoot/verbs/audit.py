@@ -104,6 +104,6 @@ def of_run(folder, step, asked: argparse.Namespace):
         why = "a run's model is what it was trained as"
         raise UsageError(Problem(asked.changes[0], "", why, "Leave it out"))
     opened = open_model(folder, None if step == folder else step, "cpu")
-    what = f"{folder} step {opened.step}"
+    what = str(folder) if step == folder else f"{folder} step {opened.step}"
     how = {"length": asked.length or 251, "budget": asked.budget, "full": asked.full}
     return audit_trained(what, opened.model, opened.knobs, opened.recipe, **how)
