@@ -33,6 +33,7 @@ class Judged:
     series: Series
     fine: bool
     findings: list[Finding] = field(default_factory=list[Finding])
+    silent: dict[str, str] = field(default_factory=dict[str, str])  # monitor -> what it lacks
 
     @property
     def cause(self) -> Finding | None:
@@ -120,7 +121,8 @@ def read(path: Path, asked: Asked, reading: Reading) -> Told:
     for following in open_runs.values():
         following.end()
         following.series.called = reading.fields
-        told.runs.append(Judged(following.series, bool(following.fine), following.found))
+        fine, found, silent = bool(following.fine), following.found, following.silent
+        told.runs.append(Judged(following.series, fine, found, silent))
     if not told.runs:
         raise DataError(nothing(path, name, reading))
     return told
@@ -180,6 +182,8 @@ def judge(run: Judged, asked: Asked) -> list[Finding]:
 def unjudged(runs: Sequence[Judged], asked: Asked) -> dict[str, str]:
     """Name the rules that could not be asked, and the option that each needs."""
     needs: dict[str, str] = {}
+    for run in runs:
+        needs |= run.silent
     if asked.label_smoothing is None or (asked.label_smoothing and asked.vocab is None):
         needs["floor_leak"] = needs["entropy_not_ce"] = "--label-smoothing and --vocab"
     if not asked.params or not asked.batch or not asked.seq_len:

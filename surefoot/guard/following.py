@@ -9,6 +9,9 @@ from surefoot.guard.rows import Row
 from surefoot.guard.series import COARSE, PEEK, Asked, Series, lr_of, spacing
 from surefoot.records import Eval, Event, Finding, Record, Step
 
+FALLEN = 0.98  # of the peak rate: its decay has begun
+RESTART = 1.5  # of the last rate in a decay: it begins again
+
 
 class Following:
     """A run while it is read; what it holds stays bounded, however long the log is."""
@@ -21,6 +24,9 @@ class Following:
         self.watch: Watch | None = None
         self.generation = 0
         self.found: list[Finding] = []
+        self.silent: dict[str, str] = {}  # monitor -> what it needs and the log hasn't got
+        self.peak_lr = self.last_lr = 0.0
+        self.decaying = False
 
     def take(self, row: Row) -> None:
         """Take the next row."""
@@ -50,6 +56,7 @@ class Following:
         """Hand a row to the monitors as a live run would; a run that went back is a new one."""
         if back:
             self.again(row.step)
+        self.see_lr(row)
         if "loss" in row.values or "ce" in row.values:
             self.observe(step_of(row, self.generation, self.asked))
         if "val_ce" in row.values:
@@ -63,6 +70,21 @@ class Following:
                     val_tokens=0,
                 )
             )
+
+    def see_lr(self, row: Row) -> None:
+        """Tell the monitors of a decay and of its end: a live run's plan would."""
+        lr = lr_of(row)
+        if lr is None:
+            return
+        restart = self.decaying and lr > RESTART * self.last_lr
+        decay = not self.decaying and lr < FALLEN * self.peak_lr
+        self.peak_lr = lr if restart else max(lr, self.peak_lr)
+        self.last_lr = lr
+        if restart or decay:
+            self.decaying = decay
+            name = "decay_start" if decay else "lr_restart"
+            event = Event(name=name, step=row.step, generation=self.generation, planned=True)
+            self.observe(event)
 
     def record(self, record: Record) -> None:
         """Take a record of surefoot's own journal."""
@@ -79,6 +101,7 @@ class Following:
         """Begin with fresh monitors where a run did steps again."""
         self.generation += 1
         self.watch = None
+        self.peak_lr, self.decaying = 0.0, False
         args = {"exact": False}
         self.observe(Event(name="resumed", step=step, generation=self.generation, args=args))
 
@@ -86,7 +109,11 @@ class Following:
         """Ask the monitors."""
         if self.watch is None:
             self.watch = Watch({}, facts_of(self.asked))
-        self.found += self.watch.observe(record)
+        for finding in self.watch.observe(record):
+            if missing := finding.evidence.get("missing"):
+                self.silent[finding.id] = str(missing)
+            else:
+                self.found.append(finding)
 
 
 def facts_of(asked: Asked) -> dict[str, Any]:

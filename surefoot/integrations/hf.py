@@ -34,9 +34,8 @@ class GuardCallback(Callback):
         if self.guard is None or logs is None:
             return
         if "eval_loss" in logs:
-            self.obey(
-                self.guard.evaluated(step=state.global_step, val_ce=logs["eval_loss"]), control
-            )
+            verdict = self.guard.evaluated(step=state.global_step, val_ce=logs["eval_loss"])
+            self.obey(verdict, control)
         if "loss" not in logs:
             return
         verdict = self.guard.observe(

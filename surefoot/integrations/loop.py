@@ -3,7 +3,7 @@
 import math
 import numbers
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -108,7 +108,7 @@ class Guard:
         args = {"exact": False}
         self.write([Event(name="resumed", step=step, generation=self.generation, args=args)])
 
-    def write(self, records: list[Record]) -> list[Finding]:
+    def write(self, records: Sequence[Record]) -> list[Finding]:
         """Journal records and what is found in them."""
         found: list[Finding] = []
         for record in records:

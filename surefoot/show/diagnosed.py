@@ -8,6 +8,7 @@ from surefoot.show.lines import WORDS
 from surefoot.show.printed import printable
 
 INDENT = " " * 9
+FEW = 200  # rows
 
 
 def file_lines(file: Mapping[str, Any]) -> list[str]:
@@ -43,12 +44,15 @@ def run_lines(run: Mapping[str, Any], alone: bool) -> list[str]:
     if run["coarse"]:
         gap = f"{run['spacing']:g} steps"
         told.append(f"{INDENT}rows are {gap} apart: judged by table rules, not by statistics")
+    elif run["rows"] < FEW:
+        told.append(f"{INDENT}{run['rows']} rows: most statistics need {FEW} and more")
     return [printable(line) for line in told]
 
 
 def found_lines(finding: Finding) -> list[str]:
     """Say what was found where, and below it what to do."""
-    where = f"step {finding.step}: " if finding.step else ""
+    told = finding.what.startswith(f"step {finding.step}")
+    where = f"step {finding.step}: " if finding.step and not told else ""
     shown = f"{finding.what} {finding.value}".strip()
     word = WORDS[finding.severity]
     return [
