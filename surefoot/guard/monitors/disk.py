@@ -47,8 +47,9 @@ class Monitor:
         ]
 
     def state(self) -> dict[str, Any]:
-        """Nothing: what it sees is measured, not replayed."""
-        return {}
+        """Give whether it is told already."""
+        return {"open": self.open}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Start anew."""
+        """Take it back; a checkpoint of before it was kept has none."""
+        self.open = bool(state.get("open"))

@@ -1,8 +1,8 @@
 """Sees a loss that is too good: at its floor, or falling faster than learning goes on.
 
 F = entropy of the smoothed target, q = eps/V, p = 1-eps+q: -p ln p - (V-1) q ln q (eps .1,
-V 4096: 1.1566; eps 0: 0). Warns where the median of 50 steps, twice in a row, is less than .1 above
-F, stops below .02: a model that sees the answer sits there (003: haar-v5). With
+V 4096: 1.1566; eps 0: 0). Warns where the median of 50 steps is less than .1 above F, stops below
+.02: a model that sees the answer sits there (003: haar-v5). With
 data.entropy_floor = x only less than x - .02 counts.
 `fell_too_fast`: a, b, c = levels of 100 steps that end 500, 250 and 0 steps before t; the power law
 through a and b would still give p = max(0, ln(a/b)) ln((t-50)/(t-300))/ln((t-300)/(t-550)); warns
@@ -105,10 +105,8 @@ class Monitor:
                 self.decaying = False
 
     def depth(self, record: Step) -> int:
-        """Give 2 at the floor, 1 near it, where two blocks say so."""
-        if len(self.blocks.medians) < 2:
-            return 0
-        level = max(self.blocks.medians[-2:])
+        """Give 2 at the floor, 1 near it."""
+        level = self.blocks.medians[-1]
         if self.given is not None:
             return 2 if level < self.given - self.options.act else 0
         if self.corpus and record.tokens > self.options.repeats * self.corpus:
@@ -131,7 +129,7 @@ class Monitor:
 
     def told(self, record: Step) -> Finding:
         """Say how near the floor the loss is."""
-        level, act = max(self.blocks.medians[-2:]), self.leak.level > 1
+        level, act = self.blocks.medians[-1], self.leak.level > 1
         bound = self.floor if self.given is None else self.given
         gap = level - bound
         where = f"{gap:.3f} above" if gap >= 0 else f"{-gap:.3f} below"
@@ -153,10 +151,10 @@ class Monitor:
             instead="Run surefoot audit RUN or, if the data are that simple, write "
             "data.entropy_floor=0.0",
             evidence={
-                "level": level, "floor": bound, "gap": gap, "window": 2 * BLOCK,
+                "level": level, "floor": bound, "gap": gap, "window": BLOCK,
                 "limit": self.options.act if act else self.options.warn,
             },
-            since=max(1, record.step - 2 * BLOCK + 1),
+            since=max(1, record.step - BLOCK + 1),
             episode=self.leak.number,
         )  # fmt: skip
 

@@ -40,7 +40,7 @@ class Monitor:
     def __init__(self, options: Options, facts: Mapping[str, Any]) -> None:
         self.options = options
         self.facts = facts
-        self.keep = options.window // BLOCK + 1
+        self.keep = options.window // BLOCK  # a level is late by 100 steps: so it is over 1000
         self.blocks = Blocks(BLOCK, BLOCKS)
         self.bests: list[float] = []  # best level at the ends of the last blocks
         # Wherever something planned happened, the window begins again.
