@@ -10,6 +10,10 @@ help: ## name these targets (the default)
 run: install ## train a small model for two minutes and say where it lies
 	@OMP_NUM_THREADS= $(VENV)/bin/surefoot train starter
 
+drill: install ## train for a minute with a fault put in on purpose, found and answered
+	@OMP_NUM_THREADS= $(VENV)/bin/surefoot train starter train.minutes=1 save.every=30 \
+	 --drill lr_x30@120
+
 test: check ## check, then the fast tests
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not slow and not gpu and not soak"
 
@@ -48,4 +52,4 @@ install: # a second one does nothing: the stamp holds the hash of pyproject.toml
 	 $(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]' && echo "$$hash" > $(VENV)/stamp && \
 	 { nvidia-smi -L >/dev/null 2>&1 || $(VENV)/bin/python -c 'import torch; torch.version.cuda and print("torch came with CUDA (2 GB more on disk, works the same); for the smaller build set TORCH_INDEX to the index of CPU wheels")'; }; fi
 
-.PHONY: help run test check full soak golden dev install
+.PHONY: help run drill test check full soak golden dev install

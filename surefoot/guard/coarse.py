@@ -149,8 +149,8 @@ def aux_inflation(series: Series) -> Iterator[Finding]:
     told = (
         "loss",
         f"{shares[0]:.0%} of it is not in {called}",
-        f"{low:.0%} to {high:.0%} throughout: auxiliary losses are in it, so it is no cross-entropy "
-        "of the next token",
+        f"{low:.0%} to {high:.0%} throughout: auxiliary losses are in it, so it is no "
+        "cross-entropy of the next token",
         f"Compare by {called}, not by loss",
     )
     yield finding("note", "aux_inflation", pairs[0][0], told, share=shares[0], low=low, high=high)
