@@ -67,12 +67,18 @@ def field_of(called: str, reading: Reading) -> str:
     return f"lr/{role[1]}" if role else ""
 
 
-def header_of(cells: Sequence[str], reading: Reading, where: str = "") -> list[str]:
-    """Name the field of each column; two of one field are a mistake to be settled by --map."""
+def fields_of(cells: Sequence[str], reading: Reading) -> list[str]:
+    """Name the field of each column as it looks; "" where it is none."""
     found = [field_of(cell, reading) for cell in cells]
     for place, cell in enumerate(cells):  # train/lr is the lr where there is no other
         weak = NAMES.get(plain(cell).removeprefix("train"), "")
         found[place] = found[place] or (weak if weak not in found else "")
+    return found
+
+
+def header_of(cells: Sequence[str], reading: Reading, where: str = "") -> list[str]:
+    """Name the field of each column; two of one field are a mistake to be settled by --map."""
+    found = fields_of(cells, reading)
     if not is_header(found):
         return found
     for name in dict.fromkeys(filter(None, found)):

@@ -12,7 +12,7 @@ from surefoot.guard import arithmetic, coarse, resumed, together
 from surefoot.guard.following import Following
 from surefoot.guard.rows import Fact, Reading, Row
 from surefoot.guard.series import Asked, Before, Series
-from surefoot.guard.text import head_of
+from surefoot.guard.text import LONG_HEAD, head_of
 from surefoot.records import Finding
 
 # where a folder's log lies, the first that is there
@@ -105,7 +105,7 @@ def diagnose(
 def read(path: Path, asked: Asked, reading: Reading) -> Told:
     """Read one file by the reader that knows it best."""
     path = located(path)
-    name = reader_of(path)
+    name = reader_of(path, reading)
     told, open_runs = Told(path, name, reading), dict[str, Following]()
     for one in kinds.find("readers", name).read(path, reading):
         run = one.run if isinstance(one, Row | Fact) else ""
@@ -141,21 +141,39 @@ def located(path: Path) -> Path:
     )
 
 
-def reader_of(path: Path) -> str:
+def reader_of(path: Path, reading: Reading) -> str:
     """Ask each reader how sure it is, by content and then by name."""
     head = head_of(path)
     if not head:
         raise DataError(Problem(str(path), "", "it is empty", "Name a log with rows in it"))
-    sure = {name: kinds.find("readers", name).claims(head, path) for name in kinds.names("readers")}
+    sure = claims_of(head, path)
+    if not any(sure.values()):
+        sure = claims_of(head_of(path, LONG_HEAD), path)
     best = max(sure, key=lambda name: sure[name])
     if sure[best] < 1.0 and "\0" in head:
         raise DataError(Problem(str(path), "", "it is binary, no log", "Name a text file"))
+    if sure[best] <= 0.0 and (tried := by_trial(path, reading)):
+        return tried
     if sure[best] <= 0.0:
         known = ", ".join(sorted(sure))
         why = f"no reader finds steps and losses in it (asked: {known})"
         instead = "Name the columns with --map NAME=step --map NAME=loss, or write it as CSV"
         raise DataError(Problem(str(path), "", why, instead))
     return best
+
+
+def claims_of(head: str, path: Path) -> dict[str, float]:
+    """Ask all readers."""
+    return {name: kinds.find("readers", name).claims(head, path) for name in kinds.names("readers")}
+
+
+def by_trial(path: Path, reading: Reading) -> str:
+    """Find a reader to which only the names of --map make sense of a log."""
+    for name in kinds.names("readers") if reading.columns else ():
+        reader, trial = kinds.find("readers", name), Reading(reading.columns, LONG_HEAD)
+        if not getattr(reader, "BINARY", False) and any(True for _ in reader.read(path, trial)):
+            return name
+    return ""
 
 
 def nothing(path: Path, name: str, reading: Reading) -> Problem:

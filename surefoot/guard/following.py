@@ -6,7 +6,7 @@ from typing import Any
 
 from surefoot.guard.monitor import Watch
 from surefoot.guard.rows import Row
-from surefoot.guard.series import COARSE, PEEK, Asked, Series, lr_of, spacing
+from surefoot.guard.series import BACKS, COARSE, PEEK, Asked, Series, lr_of, spacing
 from surefoot.records import Eval, Event, Finding, Record, Step
 
 FALLEN = 0.98  # of the peak rate: its decay has begun
@@ -31,12 +31,22 @@ class Following:
     def take(self, row: Row) -> None:
         """Take the next row."""
         back = self.series.add(row) is not None
+        if self.jumbled():
+            return
         if self.fine is None:
             self.held.append(row)
             if sum("loss" in one.values for one in self.held) >= PEEK:
                 self.decide()
         elif self.fine:
             self.show(row, back)
+
+    def jumbled(self) -> bool:
+        """Say whether steps go back so often that no order is left to judge."""
+        if self.series.backs > BACKS:
+            self.silent["monitors"] = f"steps in order: they go back more than {BACKS} times"
+            self.held = []
+            return True
+        return False
 
     def decide(self) -> None:
         """Judge by the rows so far whether statistics over steps mean something."""
@@ -90,8 +100,10 @@ class Following:
         """Take a record of surefoot's own journal."""
         self.fine = True
         if isinstance(record, Step):
-            row = Row(record.step, values_of(record))
-            if self.series.add(row) is not None:
+            back = self.series.add(Row(record.step, values_of(record))) is not None
+            if self.jumbled():
+                return
+            if back:
                 self.again(record.step)
         elif isinstance(record, Eval):
             self.series.add(Row(record.step, {"val_ce": record.val_ce}))

@@ -12,6 +12,7 @@ from surefoot.records import Finding, Severity
 PEEK = 64  # rows with a loss, by which a log is judged coarse or fine
 COARSE = 10  # median steps between rows: above it statistics over steps mean nothing
 KEEP = 50_000  # rows that are held; of more every second one goes
+BACKS = 20  # times that a run may go back; a log with more is of several runs at once
 NEAR = 1e-6
 
 
@@ -59,15 +60,19 @@ class Series:
     first_step: int | None = None
     last_step: int = 0
     count: int = 0
+    backs: int = 0  # times that a step went back
 
     def add(self, row: Row) -> Resume | None:
         """Take the next row; one whose step goes back throws away what it does again."""
         back = bool(self.rows) and row.step < self.last_step
         resume = None
         if back:
-            self.rows = [old for old in self.rows if old.step < row.step]
-            resume = Resume(row, self.stands())
-            self.resumes.append(resume)
+            while self.rows and self.rows[-1].step >= row.step:
+                self.rows.pop()
+            self.backs += 1
+            if self.backs <= BACKS:
+                resume = Resume(row, self.stands())
+                self.resumes.append(resume)
         if self.first_step is None:
             self.first_step = row.step
         self.rows.append(row)

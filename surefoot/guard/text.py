@@ -11,6 +11,7 @@ from surefoot.errors import DataError, Problem
 from surefoot.guard.rows import Reading
 
 HEAD = 64 << 10
+LONG_HEAD = 4 << 20  # where nothing is found in the short one
 PIECE = 1 << 18
 LINE_LIMIT = 1 << 20
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -30,18 +31,18 @@ class Line:
     ended: bool = True
 
 
-def head_of(path: Path) -> str:
-    """Read a file's beginning; NUL bytes in it say that it is no text."""
+def head_of(path: Path, size: int = HEAD) -> str:
+    """Read a file's beginning, colours taken out; NUL bytes in it say that it is no text."""
     if path.exists() and not path.is_file():
         why = "it is no file: a pipe or a device can't be read twice"
         raise DataError(Problem(str(path), "", why, "Save it to a file first"))
     try:
         with path.open("rb") as file:
-            raw = file.read(HEAD)
+            raw = file.read(size)
     except OSError as error:
         why = error.strerror or str(error)
         raise DataError(Problem(str(path), "", f"it can't be read ({why})", "Name a log")) from None
-    return raw.removeprefix(bom(raw)).decode(encoding(raw), errors="replace")
+    return ESCAPE.sub("", raw.removeprefix(bom(raw)).decode(encoding(raw), errors="replace"))
 
 
 def bom(raw: bytes) -> bytes:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from surefoot.guard.columns import header_of, is_header, row_of
+from surefoot.guard.columns import fields_of, header_of, is_header, row_of
 from surefoot.guard.rows import Reading, Told, merged
 from surefoot.guard.text import Line, lines
 
@@ -16,7 +16,7 @@ DECIMAL_COMMA = re.compile(r"-?\d+,(\d{1,2}|\d{4,})([eE]|$)|-?0,\d+")
 
 def claims(head: str, path: Path) -> float:
     """Ask whether some early line names a step and a loss."""
-    found = any(header(text, Reading()) for text in head.splitlines()[:LOOK])
+    found = any(parted(text, Reading()) for text in head.splitlines()[:LOOK])
     return (0.65 if path.suffix.lower() in (".csv", ".tsv") else 0.6) if found else 0.0
 
 
@@ -32,10 +32,11 @@ def rows(path: Path, reading: Reading) -> Iterator[Told]:
     for line in lines(path, reading):
         if not line.text.strip() or line.text.startswith("#"):
             continue
-        if again := header(line.text, reading):
+        if again := parted(line.text, reading):
             if found:
                 reading.leave("header repeated")
-            separator, found = again
+            separator, cells = again
+            found = header_of(cells, reading, path.name)
             continue
         if not found:
             reading.leave("before the header")
@@ -49,14 +50,14 @@ def rows(path: Path, reading: Reading) -> Iterator[Told]:
             yield row
 
 
-def header(text: str, reading: Reading) -> tuple[str, list[str]] | None:
-    """Give the separator and the fields of a header, or nothing for any other line."""
+def parted(text: str, reading: Reading) -> tuple[str, list[str]] | None:
+    """Give the separator and the cells of a header, or nothing for any other line."""
     if text[:1].isdigit():
         return None
     for separator in SEPARATORS:
         cells = split(text, separator)
-        if len(cells) > 1 and is_header(found := header_of(cells, reading)):
-            return separator, found
+        if len(cells) > 1 and is_header(fields_of(cells, reading)):
+            return separator, cells
     return None
 
 

@@ -30,9 +30,25 @@ def read(path: Path, reading: Reading) -> Iterator[Record]:
             record = None
         if record is None:
             reading.leave("no record of this version")
+        elif not sound(record):
+            reading.leave("numbers that are none")
         elif isinstance(record, Step | Eval | Event | Remedy):
             noted(record, reading)
             yield record
+
+
+def sound(record: Record) -> bool:
+    """Say whether the fields that everything rests on are numbers."""
+    steps: list[Any] = [record.step, record.generation]
+    told: list[Any] = []
+    if isinstance(record, Step):
+        lr: Any = record.lr
+        told = [record.loss, record.ce, record.grad_norm, record.entropy or 0.0]
+        told += list(cast("dict[str, Any]", lr).values()) if isinstance(lr, dict) else [None]
+    if isinstance(record, Eval):
+        told = [record.val_ce]
+    whole = all(type(step) is int and step >= 0 for step in steps)
+    return whole and all(type(one) in (int, float) for one in told)
 
 
 def noted(record: Record, reading: Reading) -> None:

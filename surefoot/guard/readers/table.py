@@ -22,11 +22,10 @@ SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def claims(head: str, path: Path) -> float:
     """Ask whether some line heads a table of steps."""
     reading = Reading()
-    for number, text in enumerate(head.splitlines()):
-        if "step" in text.lower() or "iter" in text.lower():
-            table = Table()
-            if table.heads(Line(number, text), reading):
-                return 0.55 if path.suffix.lower() == ".md" else 0.5
+    for text in head.splitlines():
+        cuts = cuts_of(text) if "step" in text.lower() or "iter" in text.lower() else []
+        if any(titled([cell for _, cell in cut], reading) for cut in cuts):
+            return 0.55 if path.suffix.lower() == ".md" else 0.5
     return 0.0
 
 
@@ -65,11 +64,7 @@ class Table:
     def heads(self, line: Line, reading: Reading) -> bool:
         """Take a line as the header, if it is one."""
         piped = "|" in line.text
-        patterns = () if piped else (WORD, BARE)
-        cuts = [[(one.start(), one[0]) for one in p.finditer(line.text)] for p in patterns]
-        if piped:
-            cuts = [[(0, cell) for cell in piped_cells(line.text)]]
-        for cut in cuts:
+        for cut in cuts_of(line.text):
             cells = [cell for _, cell in cut]
             if not titled(cells, reading):
                 continue
@@ -100,6 +95,13 @@ class Table:
             return text.split(maxsplit=len(self.found) - 1)
         ends = [*self.starts[1:], len(text)]
         return [text[start:end] for start, end in zip([0, *self.starts[1:]], ends, strict=True)]
+
+
+def cuts_of(text: str) -> list[list[tuple[int, str]]]:
+    """Part a line in the ways that a header may be written, each cell with its place."""
+    if "|" in text:
+        return [[(0, cell) for cell in piped_cells(text)]]
+    return [[(one.start(), one[0]) for one in part.finditer(text)] for part in (WORD, BARE)]
 
 
 def titled(cells: list[str], reading: Reading) -> bool:

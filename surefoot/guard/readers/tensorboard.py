@@ -9,6 +9,8 @@ from surefoot.errors import DataError, Problem
 from surefoot.guard.columns import field_of
 from surefoot.guard.rows import Reading, Row, Told, merged
 
+BINARY = True  # never tried on a text
+
 
 def claims(head: str, path: Path) -> float:  # noqa: ARG001
     """Ask for the name: the content is binary."""
@@ -22,7 +24,7 @@ def read(path: Path, reading: Reading) -> Iterator[Told]:
 
 def rows(path: Path, reading: Reading) -> Iterator[Told]:
     """Stream a row a scalar."""
-    for number, event in enumerate(events(path), 1):
+    for number, event in enumerate(events(path, reading), 1):
         for value in event.summary.value:
             name = field_of(value.tag, reading)
             if not name or name == "step":
@@ -35,14 +37,18 @@ def rows(path: Path, reading: Reading) -> Iterator[Told]:
             yield Row(int(event.step), {name: scalar}, line=number)
 
 
-def events(path: Path) -> Iterator[Any]:
+def events(path: Path, reading: Reading) -> Iterator[Any]:
     """Stream the events as the library reads them."""
     name = "tensorboard.backend.event_processing.event_file_loader"
     try:
         loader: Any = importlib.import_module(name).LegacyEventFileLoader(str(path))
+        damaged: Any = importlib.import_module("google.protobuf.message").DecodeError
     except ImportError:
         raise DataError(missing(path)) from None
-    return loader.Load()
+    try:
+        yield from loader.Load()
+    except damaged:
+        reading.leave("all that follows a damaged event")
 
 
 def scalar_of(value: Any) -> float | None:
