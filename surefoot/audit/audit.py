@@ -4,6 +4,7 @@ import time as clock
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,16 @@ from surefoot.audit.guilty import Guilty, guilty
 from surefoot.audit.measure import Measure
 from surefoot.audit.pipeline import Pipeline
 from surefoot.audit.reduced import reduced
-from surefoot.audit.stages import BATCHES, Narrow, Stage, each, of_foreign, of_narrow, of_recipe
+from surefoot.audit.stages import (
+    BATCHES,
+    Narrow,
+    Stage,
+    each,
+    moments,
+    of_foreign,
+    of_narrow,
+    of_recipe,
+)
 from surefoot.audit.subject import Raised, Subject, cuts_of, every_cut, of_model
 from surefoot.audit.verdict import Verdict
 from surefoot.data.dataset import Dataset
@@ -25,6 +35,7 @@ from surefoot.recipe.schema import Recipe
 
 LENGTH = 251  # a prime: no width, window or block hides behind it
 SHORT = 127
+QUICK = ("perturbation", "prefix")  # of a model in training
 SWEPT_S = 0.8  # seconds for cuts at as many positions as that allows
 Namer = Any  # (module's name) -> as a person would say it
 
@@ -269,29 +280,26 @@ def audit_trained(
 
 
 def quick(recipe: Recipe) -> tuple[str, ...]:
-    """Audit a narrow copy, shaken, by perturbation alone: a sentence for each leak."""
+    """Audit a narrow copy, shaken, at the plan's first and last knobs: a sentence for each leak."""
     with apart():
         small = reduced(recipe)
         audit = Audit(SHORT, named=lambda name: named_of(name, recipe))
-        made = Stage(
-            "shaken x1",
-            lambda: of_recipe(small, 1.0, small.train.steps),
-            ("perturbation",),
-            SHORT,
+        audit.stages(
+            Stage(f"shaken x1, {when}", partial(of_recipe, small, 1.0, step), each(), SHORT)
+            for when, step in moments(small).items()
         )
-        audit.stages([made])
     return tuple(audit.leaks()) + tuple(audit.defects)
 
 
 def quick_trained(model: nn.Module, knobs: Mapping[str, Any], recipe: Recipe) -> Verdict:
-    """Audit a model in training, by perturbation of a copy: neither it nor its run is touched."""
+    """Audit a copy of a model in training: neither it nor its run is touched."""
     import copy
 
     with apart():
         audit = Audit(SHORT, named=lambda name: named_of(name, recipe))
         subject = of_model(copy.deepcopy(model).cpu(), knobs)
         cuts = tuple(cuts_of(SHORT))
-        audit.stages([Stage("as trained", lambda: subject, ("perturbation",), SHORT, cuts=cuts)])
+        audit.stages([Stage("as trained", lambda: subject, QUICK, SHORT, cuts=cuts)])
     return audit.verdict(recipe.name)
 
 

@@ -86,10 +86,10 @@ def run_of(what: str):
     from surefoot.run.folder import ROOT, find_run, is_run
 
     folder = Path(what)
-    if is_run(folder) or is_run(ROOT / what) or what == "last":
-        return find_run(what), None
     if (folder / "state.json").is_file() and (folder / "manifest.json").is_file():
         return folder, folder
+    if is_run(folder) or is_run(ROOT / what) or what == "last":
+        return find_run(what), None
     if folder.name in ("best", "final", "latest", "pre-decay") and is_run(folder.parent):
         return folder.parent, folder.name
     return None

@@ -14,7 +14,7 @@ from surefoot.records import Event, Finding, Step, read
 from surefoot.run.opening import Opening, begin, read_data
 from surefoot.train import train
 from tests.audit.zoo.pipelines import Ahead
-from tests.run.runs import check_equal, files, forked, killed_after, place, resume, start
+from tests.run.runs import TINY, check_equal, files, forked, killed_after, place, resume, start
 
 
 def state(run: Path, step: int) -> dict[str, Any]:
@@ -41,6 +41,56 @@ def test_training_is_the_same_with_it_and_without(tmp_path: Path) -> None:
     a, b = files(tmp_path / "with"), files(tmp_path / "without")
     assert a["model.safetensors"] == b["model.safetensors"]
     assert a["optim.safetensors"] == b["optim.safetensors"]
+
+
+PEEK = """
+from surefoot.model.mixers import haar
+
+facts = haar.facts
+
+
+class Options(haar.Options):
+    kind: str = "peek"
+
+
+class Mixer(haar.Mixer):
+    def forward(self, x, ctx):
+        return super().forward(x.roll(-1, dims=1), ctx)
+"""
+
+
+def plug_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a mixer that looks ahead, as a package of somebody else's."""
+    installed = folder / "site"
+    (installed / "peek-1.0.dist-info").mkdir(parents=True)
+    (installed / "peek.py").write_text(PEEK)
+    (installed / "peek-1.0.dist-info/METADATA").write_text("Name: peek\nVersion: 1.0\n")
+    points = "[surefoot.mixers]\npeek = peek\n"
+    (installed / "peek-1.0.dist-info/entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(installed))
+
+
+def test_preflight_refuses_a_mixer_that_looks_ahead_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(tmp_path, monkeypatch)
+    recipe = place(tmp_path, TINY.replace('H = { kind = "haar"', 'H = { kind = "peek"'))
+    ended = start(recipe, tmp_path / "run")
+    (found,) = [one for one in ended.status["findings"] if one["id"] == "causality"]
+    assert ended.exit == 3 and found["severity"] == "refuse"
+    assert found["why"].startswith("layer 1 · mixer (peek): reads at least 1 tokens ahead")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_accepted_it_trains_and_every_checkpoint_says_that_it_leaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(tmp_path, monkeypatch)
+    recipe = place(tmp_path, TINY.replace('H = { kind = "haar"', 'H = { kind = "peek"'))
+    assert start(recipe, tmp_path / "run", accept=("causality",)).exit == 0
+    told = state(tmp_path / "run", 40)
+    assert told["preflight"]["state"] == told["trained"]["state"] == "leak"
 
 
 def spoilt(folder: Path) -> Any:
