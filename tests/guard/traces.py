@@ -13,7 +13,7 @@ from typing import Any
 
 from surefoot import kinds
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event, Finding, Record, Step
+from surefoot.records import Event, Finding, Record, Remedy, Step
 
 LR = 0.02
 STEPS = 2400
@@ -112,8 +112,9 @@ def changed(trace: list[Record], since: int, change: Any) -> list[Record]:
 
 
 def at(trace: list[Record], record: Record) -> list[Record]:
-    """Put an event before its step."""
-    index = next(i for i, one in enumerate(trace) if one.step >= record.step)
+    """Put an event before its step, a remedy before the first step that it holds for."""
+    first = record.at_step if isinstance(record, Remedy) else record.step
+    index = next(i for i, one in enumerate(trace) if one.step >= first)
     return [*trace[:index], record, *trace[index:]]
 
 

@@ -4,7 +4,8 @@ A one-sided CUSUM of the gap to the best running mean (Page 1954), held back by 
 to it: m, s = the level and the noise's deviation (guard/level.py); b = the least m from step 128
 on; z = clip((x - b)/s - beta, +-3), beta = 3 sqrt(a/(2-a)), a = 1/tau, the allowance for a minimum;
 C <- max(0, C + z - k). Warns above 12, asks for a remedy above 16. One outlier adds at most 2.5, so
-neither one nor four can alarm. While an episode is open, s and b are frozen.
+neither one nor four can alarm. While an episode is open, s and b are frozen; it closes after 200
+steps with C at most half the warning.
 """
 
 import math
@@ -104,8 +105,10 @@ class Monitor:
             self.since = record.step
         self.sum = min(CAP, max(0.0, grown))
         level = (self.sum > self.options.warn) + (self.sum > self.options.act)
-        if self.episode.open and self.sum > 0:
-            level = max(level, 1)  # not over yet
+        # Not over yet. Healthy noise lifts the sum off 0 every few steps (200 zeros in a row were
+        # never seen in 20k steps), so an episode would never close if it had to stay there.
+        if self.episode.open and self.sum > 0.5 * self.options.warn:
+            level = max(level, 1)
         return [self.finding(record, x, level)] if self.episode.rises(level) else []
 
     def finding(self, record: Step, x: float, level: int) -> Finding:
