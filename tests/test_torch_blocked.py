@@ -8,7 +8,7 @@ import pytest
 from tests.house_rules import ROOT
 
 FREE = ("records", "errors", "kinds", "randomness", "recipe", "plan", "guard", "show")
-OWN_KINDS = ("schedules", "rules", "monitors", "remedies", "verbs")
+OWN_KINDS = ("schedules", "rules", "monitors", "remedies", "readers", "verbs")
 BLOCKED = "import sys; sys.modules['torch'] = None\n"
 
 
