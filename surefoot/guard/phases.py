@@ -37,6 +37,6 @@ def raise_due(facts: Mapping[str, Any], knobs: Mapping[str, Any]) -> bool:
 def smoothing(facts: Mapping[str, Any]) -> tuple[float, int]:
     """Give the label smoothing, and the vocabulary's size."""
     recipe = facts.get("recipe")
-    if recipe is None:
-        return 0.0, 0
+    if recipe is None:  # a log of somebody else's, of which it may have been told
+        return float(facts.get("label_smoothing", 0.0)), int(facts.get("vocab", 0))
     return float(getattr(recipe.model.head, "label_smoothing", 0.0)), int(recipe.model.vocab)
