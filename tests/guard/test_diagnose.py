@@ -199,6 +199,15 @@ def test_a_fine_log_goes_through_the_monitors_of_a_live_run(tmp_path: Path) -> N
     assert found.unjudged["gnorm_escalation"] == "grad_norm"  # what a log lacks is no finding
 
 
+def test_a_fine_log_at_the_floor_of_its_smoothing_is_a_leak(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f"{s},{1.165 + 3 * math.exp(-s / 40):.5f}" for s in range(1, 400)]
+    path.write_text("step,loss\n" + "\n".join(rows) + "\n")
+    told = {f.id for f in diagnose([path], SMOOTHED, {}).findings if f.severity == "act"}
+    assert "floor_leak" in told
+    assert "floor_leak" not in {f.id for f in diagnose([path], Asked(), {}).findings}
+
+
 def test_steps_that_go_back_are_a_resume_and_no_fault(tmp_path: Path) -> None:
     found = diagnose([losses(tmp_path / "a.log", 1200, 9999, back_to=600)], Asked(), {})
     run = found.files[0].runs[0]
