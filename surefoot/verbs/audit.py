@@ -7,7 +7,6 @@ from surefoot.errors import Problem, UsageError
 TAKES = "WHAT [key=VALUE ...]"
 EXAMPLES = """
 surefoot audit starter
-surefoot audit last --budget 30
 surefoot audit package.models:Transformer --args '{"dim": 64}' --full
 """
 
