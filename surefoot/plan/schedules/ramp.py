@@ -4,6 +4,7 @@ f(s) = start + (end-start) min(1, s/steps); with `round` = r, n = (end-start)/r 
 f(s) = start + r min(n-1, floor(n s/steps)).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -44,9 +45,10 @@ class Options(Choice):
 
     def jump(self, span: Span) -> float:
         """Give the largest change from one update to the next."""
-        if self.round:
-            return max(self.round, abs(self.end - self.start) / max(1.0, self.length(span) - 1))
-        return abs(self.end - self.start) / self.length(span) + 1e-12
+        way = abs(self.end - self.start)
+        if self.round:  # a way shorter than its stairs takes several of them at once
+            return min(way, self.round * math.ceil((way / self.round + 1) / self.length(span)))
+        return way / self.length(span) + 1e-12
 
     def problems(self, key: str, span: Span) -> Iterator[Problem]:  # noqa: ARG002
         """Say what can't be."""
