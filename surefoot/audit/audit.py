@@ -83,7 +83,8 @@ class Audit:
         except Raised as error:
             self.defects.append(str(error))
             return
-        cuts = self.swept(subject, stage.length) if stage.sweep else stage.cuts_for(subject)
+        many = stage.sweep and not stage.cuts
+        cuts = self.swept(subject, stage.length) if many else stage.cuts_for(subject)
         case = Case(
             subject, stage.length, cuts, self.isolated, self.pipeline, stage.sweep, self.full
         )
