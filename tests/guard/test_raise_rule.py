@@ -47,7 +47,7 @@ def test_the_table_of_forty_runs_each() -> None:
         if rate >= 0.005:
             assert steps == []
         elif sd < 0.1:
-            assert len(steps) == 40 and statistics.median(steps) == 600
+            assert len(steps) >= 38 and statistics.median(steps) == 600
     assert len(table[0.0, 0.2]) >= 33  # 37 of 40 in the spec
     assert len(table[0.0025, 0.2]) <= 10  # 3 of 40: there max_dwell decides
 
