@@ -143,6 +143,7 @@ def go_on(
     step, generation = run.progress.step, run.progress.generation
     for decided in outside(journal, offset.bytes if offset is not None else 0):
         run.progress.follow(decided)
+        run.watch.observe(decided)
     if cut.damaged:
         run.told(damaged(cut.damaged, step, generation))
     if old is not None and old.newer:
@@ -151,7 +152,7 @@ def go_on(
     told: dict[str, Any] = {"from": step, "cut_lines": cut.lines}
     run.told(Event(name="resumed", step=step, generation=generation, args=told))
     for event in opening.events:
-        run.told(dataclasses.replace(event, generation=generation))
+        run.watch.observe(run.told(dataclasses.replace(event, generation=generation)))
     run.plan = Plan(opening.recipe, run.events)
     if content is not None:
         run.saver.shelf.fallen_back(content)

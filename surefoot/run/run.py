@@ -111,12 +111,10 @@ class Run:
             disk_free_gib=disk_free_gib(self.folder) if self.probes(report.step) else None,
         )
         self.stall_s = 0.0
-        before = self.progress.last
-        stamped = self.told(full)
-        for event in planned_events(before, stamped, self.plan):
-            self.told(event)
+        for event in planned_events(self.progress.last, full, self.plan):
+            self.told(event)  # before the step that it holds for, as the watch sees it too
             self.watch.observe(event)
-        return stamped
+        return self.told(full)
 
     def told(self, record: R) -> R:
         """Journal a record and follow it."""
