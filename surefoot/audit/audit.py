@@ -36,7 +36,7 @@ from surefoot.recipe.schema import Recipe
 LENGTH = 251  # a prime: no width, window or block hides behind it
 SHORT = 127
 QUICK = ("perturbation", "prefix")  # of a model in training
-SWEPT_S = 0.8  # seconds for cuts at as many positions as that allows
+SWEPT_S = 2.0  # seconds for cuts at as many positions as that allows
 Namer = Any  # (module's name) -> as a person would say it
 
 
