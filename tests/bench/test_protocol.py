@@ -57,7 +57,7 @@ def spin(rounds: int) -> int:
     return total
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # it needs a machine with nothing else to do but the load that it makes
 @pytest.mark.usefixtures("load")
 def test_both_hold_on_this_machine_while_another_process_works() -> None:
     rounds = 60_000
