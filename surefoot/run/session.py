@@ -26,7 +26,7 @@ from surefoot.run.resuming import as_there, barred, differences, planned, refuse
 from surefoot.run.run import Outcome, Run
 from surefoot.run.situated import situated
 from surefoot.shelf.checkpoint import candidates
-from surefoot.shelf.disk import Disk
+from surefoot.shelf.disk import TMP, Disk
 from surefoot.shelf.load import fallback, find, load, newest
 from surefoot.shelf.lock import Lock
 from surefoot.shelf.pointers import target
@@ -359,7 +359,7 @@ def made(folder: Path) -> Path:
                 instead="Write --run with a folder that can be written",
             )
         ) from None
-    if foreign := [path.name for path in folder.iterdir() if path.name not in LEFT]:
+    if foreign := [path.name for path in folder.iterdir() if not left(path.name)]:
         raise RunError(
             Problem(
                 what="--run",
@@ -371,7 +371,9 @@ def made(folder: Path) -> Path:
     return folder
 
 
-LEFT = ("lock", "owner.json")  # of a start that was killed before it wrote anything
+def left(name: str) -> bool:
+    """Say whether a file is of a start that was killed before it wrote anything."""
+    return name in ("lock", "owner.json") or name.startswith(TMP)
 
 
 def nearest_folder(path: Path) -> Path:

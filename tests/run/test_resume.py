@@ -235,3 +235,11 @@ def test_a_fresh_optimiser_comes_only_by_consent_and_warms_up(tmp_path: Path) ->
     assert ended.exit == 0
     steps = {r.step: r.lr for r in read(run / "journal.jsonl") if isinstance(r, Step)}
     assert steps[11]["matrix"] < 0.03 * steps[11]["embedding"]
+
+
+def test_a_start_that_was_killed_before_it_wrote_its_recipe_begins_again(tmp_path: Path) -> None:
+    recipe, run = runs.place(tmp_path), tmp_path / "run"
+    run.mkdir()
+    for name in ("lock", "owner.json", ".tmp-recipe.toml-0a1b2c3d"):
+        (run / name).write_text("")
+    assert runs.start(recipe, run).exit == 0
