@@ -85,13 +85,10 @@ class Progress:
             told.follow(record)
             if record == last:
                 break
+            if (branch := branch_of(record)) is not None:
+                told.lineage.append(branch)
             if isinstance(record, Remedy) and record.name == "rewind":
-                args = record.args
-                told.lineage.append([args["generation"], args["from_generation"], args["to_step"]])
                 told.bends = [bend for bend in told.bends if bend.name != "drill"]
-            elif isinstance(record, Event) and record.name == "branched":
-                args = record.args
-                told.lineage.append([record.generation, args["from_generation"], args["from_step"]])
         return told
 
     def rewound(self, rewind: Remedy, kept: "Progress") -> "Progress":
@@ -111,6 +108,17 @@ class Progress:
         """Leave the steps after this one to an abandoned generation."""
         self.lineage.append([generation, self.generation, self.step])
         self.generation = generation
+
+
+def branch_of(record: Record) -> list[int] | None:
+    """Say which generation a record opened, and where: [generation, from, from_step]."""
+    if isinstance(record, Event) and record.name == "branched":
+        args = record.args
+        return [record.generation, args["from_generation"], args["from_step"]]
+    if isinstance(record, Remedy) and record.name == "rewind":
+        args = record.args
+        return [args["generation"], args["from_generation"], args["to_step"]]
+    return None
 
 
 def bare(record: Record | None) -> dict[str, Any]:

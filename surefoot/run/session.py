@@ -15,13 +15,14 @@ from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.recipe.checks import problems
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event, Finding, Remedy, read
+from surefoot.records import Event, Finding, read
 from surefoot.run import drill, ways
 from surefoot.run.auditing import preflighted
 from surefoot.run.device import device_of, is_here
 from surefoot.run.folder import find_run, new_folder, read_status
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
+from surefoot.run.progress import branch_of
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
 from surefoot.run.run import Outcome, Run
 from surefoot.run.situated import situated
@@ -265,15 +266,8 @@ def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
 def branches(folder: Path) -> list[list[int]]:
     """Read from the journal which generation began where: [generation, from, from_step]."""
     path = folder / "journal.jsonl"
-    found: list[list[int]] = []
-    for record in read(path) if path.is_file() else ():
-        if isinstance(record, Event) and record.name == "branched":
-            args = record.args
-            found.append([record.generation, args["from_generation"], args["from_step"]])
-        elif isinstance(record, Remedy) and record.name == "rewind":
-            args = record.args
-            found.append([args["generation"], args["from_generation"], args["to_step"]])
-    return found
+    records = read(path) if path.is_file() else ()
+    return [branch for record in records if (branch := branch_of(record)) is not None]
 
 
 def rates(
