@@ -198,7 +198,7 @@ def going_on(
         cost,
         pin=asked.pin,
         plan_changed=any(planned(key) for key in changes),
-        run=folder.name,
+        run=str(folder),
         leaks=ahead,
         **rates(recipe, content, folder, events),
     )

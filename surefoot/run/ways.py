@@ -35,10 +35,26 @@ def resumed_lr(how: str | None, recipe: Recipe, content: Content | None) -> list
     if how is None or how == "branch" or content is None:
         return []
     last = dict(content.state["metrics"].get("lr", {}))
-    args: dict[str, Any] = {"what": "resume_lr", "how": how, "lr_last": last, "ramp_steps": RAMP}
-    if how != "ramp":
+    word, _, number = how.partition("=")
+    steps = ramp_of(number) if word == "ramp" and number else RAMP
+    args: dict[str, Any] = {"what": "resume_lr", "how": how, "lr_last": last, "ramp_steps": steps}
+    if word != "ramp":
         args |= {"factor": peak_of(how, recipe, last), "ramp": 1}
     return [user(content, args)]
+
+
+def ramp_of(number: str) -> int:
+    """Read the steps of `ramp=STEPS`; the rule of a jump judges a ramp that is too short."""
+    if number.isascii() and number.isdecimal() and int(number):
+        return int(number)
+    raise UsageError(
+        Problem(
+            what="--resume-lr",
+            value=f"ramp={number}",
+            why="a ramp takes a whole number of steps, 1 at least (003: 100 to 200)",
+            instead=f"Write --resume-lr ramp={RAMP}",
+        )
+    )
 
 
 def peak_of(how: str, recipe: Recipe, last: Mapping[str, float]) -> float:
@@ -55,7 +71,7 @@ def peak_of(how: str, recipe: Recipe, last: Mapping[str, float]) -> float:
             Problem(
                 what="--resume-lr",
                 value=how,
-                why=f"it is branch, ramp, or peak=X with X of {role} up to {peak:g}",
+                why=f"it is branch, ramp, ramp=STEPS, or peak=X with X of {role} up to {peak:g}",
                 instead=f"Write --resume-lr peak={PEAK_SHARE * peak:.3g}",
             )
         )

@@ -17,7 +17,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--run", metavar="DIR", help="run folder; an unfinished run of this recipe goes on")
     add("--resume", metavar="RUN", help="go on with a run: a folder, a name, or `last`")
     add("--from", dest="start", metavar="STEP", help="with --resume: a step, best or pre-decay")
-    add("--resume-lr", metavar="WAY", help="when the rate would jump: branch, ramp or peak=X")
+    add("--resume-lr", metavar="WAY", help="if the rate would jump: branch, ramp[=STEPS], peak=X")
     add("--fresh-optimizer", action="append", default=[], metavar="ROLE", help="drop its state")
     add("--total-steps", type=int, metavar="N", help="the same as train.steps=N")
     add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")

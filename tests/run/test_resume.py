@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -202,6 +203,30 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
         runs.resume(run)
     assert told.value.exit == 3
     assert "data changed" in str(told.value)
+
+
+def test_what_a_refused_jump_advises_can_be_pasted(twin: tuple[Path, Path]) -> None:
+    _, run = twin
+    refused = runs.resume(run, changes=("train.steps=80",))
+    (advice,) = [f["instead"] for f in refused.status["findings"] if f["id"] == "lr_jump"]
+    commands = re.findall(r"surefoot train (\S.*?)(?=  |$)", advice)
+    assert [line.split()[-1] for line in commands] == ["branch", "ramp", "peak=0.005"]
+    for line in commands:
+        _, folder, change, _, way = line.split()
+        assert (folder, change) == (str(run), "train.steps=80")
+        assert runs.resume(Path(folder), changes=(change,), resume_lr=way, dry=True).exit == 0
+
+
+@pytest.mark.parametrize("way", ["ramp=0", "ramp=-5", "ramp=1.5", "ramp=long", "peek=0.005"])
+def test_a_way_that_is_none_is_a_sentence(twin: tuple[Path, Path], way: str) -> None:
+    with pytest.raises(SurefootError, match=r"--resume-lr = \S+: .* Write --resume-lr \w+=[\d.]+"):
+        runs.resume(twin[1], changes=("train.steps=80",), resume_lr=way)
+
+
+def test_a_ramp_of_a_few_steps_is_a_jump(twin: tuple[Path, Path]) -> None:
+    for way, code in (("ramp=5", 3), ("ramp=30", 0)):
+        ended = runs.resume(twin[1], changes=("train.steps=120",), resume_lr=way, dry=True)
+        assert ended.exit == code
 
 
 @pytest.mark.parametrize(("way", "share"), [("ramp", 1.0), ("peak=0.005", 0.25)])

@@ -11,7 +11,7 @@ REFUSED = 1.5
 WARNED = 1.1
 
 
-def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:  # noqa: ARG001
+def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
     """Compare the next step's rate with the one the loaded weights were last stepped at."""
     if not situation.plan_changed or not situation.lr_last or not situation.lr_next:
         return
@@ -24,11 +24,12 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:  # noqa: A
         return
     step = situation.resumed_step
     kept = situation.pre_decay_step
-    resume = f"surefoot train --resume {situation.run}"
+    resume = f"surefoot train --resume {situation.run} train.steps={recipe.train.steps}"
+    peak = after.get("matrix", max(after.values()))  # which rate peak=X speaks of
     ways = (
         [f"{resume} --resume-lr branch  (from step {kept}, the last before decay)"] if kept else []
     )
-    ways += [f"{resume} --resume-lr ramp", f"{resume} --resume-lr peak={after[role] / 4:.3g}"]
+    ways += [f"{resume} --resume-lr ramp", f"{resume} --resume-lr peak={peak / 4:.3g}"]
     missing = "" if kept else " (no checkpoint from before the decay was kept to branch from)"
     yield Finding(
         id="lr_jump",
