@@ -148,6 +148,7 @@ def update(
     learner: Learner, knobs: Knobs, probe: bool
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Move every role's weights and free their gradients; gives the lr used, and size of change."""
+    learner.wait_for_readers()
     used: dict[str, float] = {}
     ratios: dict[str, Tensor] = {}
     for group in learner.groups:

@@ -51,6 +51,7 @@ class Learner:
         if compiles(train.compile, self.device):
             outside_the_graph(self.model)
             self.loss = torch.compile(self.loss)
+        self.read_until: torch.cuda.Event | None = None  # a save copies the weights until then
         self.reduce: Callable[[Sequence[Tensor]], None] | None = None  # sums gradients over ranks
 
     @property
@@ -70,6 +71,12 @@ class Learner:
             held |= group.optimiser.slots()
         return held
 
+    def wait_for_readers(self) -> None:
+        """Let the device change no weights while a save still copies them; nobody else waits."""
+        if self.read_until is not None:
+            torch.cuda.current_stream(self.device).wait_event(self.read_until)
+            self.read_until = None
+
     @torch.no_grad()
     def load(
         self, model_tensors: Mapping[str, Tensor], slot_tensors: Mapping[str, Tensor] | None = None
@@ -82,6 +89,7 @@ class Learner:
             pairs.append((self.slots(), slot_tensors))
         if rows := [row for own, saved in pairs for row in differences(own, saved)]:
             raise misfit(rows)
+        self.wait_for_readers()
         for own, saved in pairs:
             for name, tensor in own.items():
                 tensor.data.copy_(saved[name])

@@ -172,6 +172,8 @@ class Save(Section):
     """Newest checkpoints kept, beside best, final, pre-decay and milestones"""
     milestones: list[Count] = Field(default=[])
     """Steps that are always saved and never removed"""
+    background: bool = True
+    """Whether training goes on while a save is written; takes memory for a copy of the state"""
     grace_s: Positive = 60.0
     """Seconds to finish and save after a signal"""
 

@@ -44,6 +44,8 @@ def mem_gib(recipe: Recipe, parameters: Mapping[str, int], base_mib: float) -> f
     # the largest moment of an update: one matrix of each shape, orthogonalised in fp32
     update = 4.0 * max(parameters.values()) / max(1, sizes.layers)
     base = 0.0 if on_gpu else base_mib * 2**20
+    if recipe.save.background and not on_gpu:  # a save's copy of the state
+        fixed += 4 * count + slot_bytes(recipe, parameters)
     return (base + 1.05 * (fixed + max(kept + chunk, update))) / GIB
 
 

@@ -38,6 +38,7 @@ from surefoot.run.signals import Signals
 from surefoot.run.telemetry import Telemetry
 from surefoot.shelf import journal as journals
 from surefoot.shelf.disk import Disk
+from surefoot.shelf.checkpoint import newest_name
 from surefoot.shelf.journal import Journal, Offset
 from surefoot.shelf.lock import Lock, host_hash
 from surefoot.shelf.save import Content
@@ -240,9 +241,9 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         plan=plan,
         watch=watch,
         progress=progress,
-        saver=Saver(recipe, shelf, plan.pre_decay()),
+        saver=Saver(recipe, shelf, plan.pre_decay(), progress.step),
         judge=Judge(recipe),
-        signals=Signals(recipe.save.grace_s),
+        signals=Signals(recipe.save.grace_s, lambda: newest_name(folder)),
         ahead=Ahead(lambda step: opening.dataset.batch(step, run.progress.skips)),
         lock=lock,
         audit=dict(
@@ -251,6 +252,7 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     )
     shelf.journal = run.journal
     run.telemetry = Telemetry(run, disk)
+    run.journal.trouble = run.journal_waits
     for listener in (run.telemetry, *opening.listeners):
         run.journal.subscribe(listener)
     run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))

@@ -23,7 +23,7 @@ from surefoot.run.progress import Progress
 from surefoot.run.saving import Saver
 from surefoot.run.signals import Signals
 from surefoot.run.telemetry import Telemetry
-from surefoot.shelf.journal import Journal
+from surefoot.shelf.journal import Journal, waiting
 from surefoot.shelf.lock import Lock
 
 MIB = 2**20
@@ -150,6 +150,7 @@ class Run:
         self.progress = self.progress.rewound(remedy, kept)
         self.saver.shelf.lineage = self.progress.lineage
         self.saver.saved_step = content.step
+        self.saver.settle(self)
         self.watch.restore(content.state["monitors"])
         begun = {when: told for when, told in self.audit.items() if when == "preflight"}
         self.audit = dict(content.state.get("audit", begun))
@@ -163,6 +164,7 @@ class Run:
         last = step == self.recipe.train.steps
         evaluated = None
         if last or self.judge.due(step):
+        self.saver.hear(self)
             self.phase = "eval"
             evaluated = self.judge.judge(self, full=last)
             self.told(evaluated)
@@ -189,6 +191,10 @@ class Run:
             self.stop_reason, self.stop_exit = reason, code
 
     def fail(self, reason: str) -> None:
+    def journal_waits(self, error: OSError) -> None:
+        """Say that a disk takes no more lines, while they can still be kept."""
+        self.told(waiting(self.progress.step, self.progress.generation, error))
+
         """Leave after this step, for a reason that a person has to mend."""
         self.failure = reason
         self.ask_to_stop(reason, 1)
@@ -213,6 +219,8 @@ class Run:
         return self.finished()
 
     def finished(self) -> Outcome:
+        if self.progress.step == 0:
+            return self.ended("stopped", self.stop_exit, f"{self.stop_reason}; nothing to save")
         """Point `final` at the last checkpoint; a run that ended in NaN does not finish."""
         evaluated, last = self.progress.last_eval, self.progress.last
         sound = (
@@ -230,12 +238,14 @@ class Run:
 
     def ended(self, state: str, code: int, reason: str) -> Outcome:
         """Write the end down."""
+        self.saver.settle(self)
         if self.failure:
             state, code, reason = "failed", 1, self.failure
         best = {"step": self.progress.best_step, "ce": self.progress.best_ce}
         self.told(
             End(
                 step=self.progress.step,
+        self.saver.settle(self)
                 generation=self.progress.generation,
                 state=state,
                 exit=code,
@@ -249,6 +259,9 @@ class Run:
 
     def close(self) -> None:
         """Let go of threads and files."""
-        self.ahead.close()
-        self.journal.close()
-        self.lock.release()
+        try:
+            self.saver.settle(self)  # where an error ended the loop
+        finally:
+            self.ahead.close()
+            self.journal.close()
+            self.lock.release()

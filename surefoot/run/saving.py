@@ -1,6 +1,7 @@
 """Decides when a run is saved and what a checkpoint of it holds."""
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from surefoot.errors import ShelfError
@@ -8,10 +9,13 @@ from surefoot.guard.case import Kept
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Remedy
+from surefoot.run.memory import GIB, available_gib
 from surefoot.run.progress import Progress
+from surefoot.run.stalls import Stalls, cramped
 from surefoot.shelf.checkpoint import Checkpoint, on_lineage
 from surefoot.shelf.format import STATE, Damage, parse_json, read_limited
 from surefoot.shelf.load import load
+from surefoot.shelf.pointers import Pointer
 from surefoot.shelf.save import Content, SaveFailed
 from surefoot.shelf.shelf import Shelf
 
@@ -44,11 +48,13 @@ def quiet(run: "Run") -> bool:
 class Saver:
     """Puts a run on the shelf."""
 
-    def __init__(self, recipe: Recipe, shelf: Shelf, pre_decay: int | None) -> None:
+    def __init__(self, recipe: Recipe, shelf: Shelf, pre_decay: int | None, step: int) -> None:
         self.recipe, self.shelf, self.pre_decay = recipe, shelf, pre_decay
-        self.failed = False
-        self.stall = 0.0
-        self.saved_step = -1
+        self.free_gib = available_gib
+        self.stalls = Stalls(recipe.save.every)
+        self.cramped = False
+        self.stall = self.took_s = 0.0
+        self.saved_step = step  # what is on the shelf or on its way to it; step 0 need not be
 
     def due(self, step: int, improved: bool) -> str:
         """Name the reason to save after a step, or give nothing."""
@@ -58,8 +64,6 @@ class Saver:
         if step == self.pre_decay:
             return "pre_decay"
         if step in self.recipe.save.milestones or (every and step % every == 0):
-            return "regular"
-        if self.failed:
             return "regular"
         return "best" if improved else ""
 
@@ -88,6 +92,7 @@ class Saver:
 
     def kept(self, run: "Run") -> list[Kept]:
         """Give the checkpoints on the way here, newest first, and whether each was quiet."""
+        self.settle(run)  # what is on its way is one of them, whatever the disk's speed
         return [
             Kept(one.generation, one.step, quiet=bool(state_of(one).get("quiet")))
             for one in self.shelf.checkpoints()
@@ -115,36 +120,71 @@ class Saver:
         return self.recipe.train.batch * self.recipe.train.accumulate
 
     def save(self, run: "Run", reason: str) -> None:
-        """Save; a failure is written down by the shelf and tried again after the next step."""
-        if run.progress.step == self.saved_step:
+        """Begin to save; training waits for the save before, and where it does not go on."""
+        began = time.monotonic()
+        self.settle(run)
+        if run.failure or run.progress.step == self.saved_step:
             return
-        begin = time.monotonic()
+        last = run.stop_requested or run.progress.step == self.recipe.train.steps
+        content = self.content(run)
+        beside = not last and self.recipe.save.background and self.holds(content, run)
+        snapshot = self.shelf.begin(content, reason, self.about(content.step, run), copy=beside)
+        self.saved_step = content.step
+        run.learner.read_until = snapshot.copied
+        if not beside:
+            self.settle(run, last)
+        now = time.monotonic()
+        self.stall += now - began
+        lost, hidden = (snapshot.took_s, self.took_s) if beside else (now - began, 0.0)
+        if slow := self.stalls.add(content.step, now, now - began, lost, hidden):
+            run.told(replace(slow, generation=content.generation))
+
+    def holds(self, content: Content, run: "Run") -> bool:
+        """Say whether the memory holds a copy of the state; where it does not, a note says so."""
+        if self.shelf.buffers.held:
+            return True
+        needed, free = 1.2 * content.nbytes() / GIB, self.free_gib()
+        if free < needed and not self.cramped:
+            self.cramped = True
+            run.told(replace(cramped(needed, free, content.step), generation=content.generation))
+        return free >= needed
+
+    def hear(self, run: "Run") -> None:
+        """Hear how the save went that was written beside the training, once it has ended."""
+        if self.shelf.writing is not None and self.shelf.settled:
+            began = time.monotonic()
+            self.settle(run)
+            self.stall += time.monotonic() - began
+
+    def settle(self, run: "Run", last: bool = False) -> None:
+        """Wait for the save under way; where it failed, the next one may work.
+
+        The shelf writes it down; only the third in a row, or the last of all, fails the run.
+        """
         try:
-            saved = self.shelf.save(self.content(run), reason)
+            saved = self.shelf.settle()
         except SaveFailed as error:
-            self.failed = True
-            if run.stop_requested or run.progress.step == self.recipe.train.steps:
+            self.saved_step = -1
+            if last:
                 run.fail(str(error))
             return
         except ShelfError as error:  # the third in a row
             run.fail(str(error))
             return
-        self.failed, self.saved_step = False, run.progress.step
-        self.stall = time.monotonic() - begin
-        self.point(run, saved.checkpoint)
+        if saved is not None:
+            self.took_s = saved.took_s
 
-    def point(self, run: "Run", checkpoint: Checkpoint) -> None:
-        """Let the pointers name a checkpoint that they are about."""
-        if checkpoint.step == run.progress.best_step:
-            self.shelf.point("best", checkpoint)
-        if checkpoint.step == self.pre_decay:
-            self.shelf.point("pre-decay", checkpoint)
+    def about(self, step: int, run: "Run") -> list[Pointer]:
+        """Give the pointers that a step's checkpoint is about."""
+        best: list[Pointer] = ["best"] if step == run.progress.best_step else []
+        return [*best, "pre-decay"] if step == self.pre_decay else best
 
     def mend_pointers(self, run: "Run") -> None:
         """Point again: a process may have died between a save and its pointers."""
         for checkpoint in reversed(self.shelf.checkpoints()):
             if on_lineage(checkpoint, run.progress.lineage):
-                self.point(run, checkpoint)
+                for name in self.about(checkpoint.step, run):
+                    self.shelf.point(name, checkpoint)
 
     def finish(self) -> None:
         """Point `final` at the checkpoint of the last step."""
@@ -152,6 +192,6 @@ class Saver:
         self.shelf.point("final", newest)
 
     def stalled(self) -> float:
-        """Give the seconds that the last save took from the loop, once."""
+        """Give the seconds that saves took from the loop since the last time."""
         stall, self.stall = self.stall, 0.0
         return stall

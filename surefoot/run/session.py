@@ -334,7 +334,8 @@ def trained(run: Run, terminal: Terminal) -> Ended:
     terminal.samples = lambda: run.judge.samples
     try:
         with run.signals:
-            outcome: Outcome = train(run)
+            # a signal may have come while the run was opened
+            outcome: Outcome = run.saved_and_stopped() if run.stop_requested else train(run)
     finally:
         run.close()
     return Ended(outcome.exit, read_status(outcome.folder), outcome.folder)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surefoot.records import End, Eval, Record, Step, read, written
@@ -118,13 +119,18 @@ class Heartbeat(threading.Thread):
         """Beat until closed."""
         path = self.run_.folder / "heartbeat_rank0.jsonl"
         while True:
-            opened = self.disk.open_append(path)
-            try:
-                self.disk.append(opened, (json.dumps(self.line()) + "\n").encode())
-            finally:
-                self.disk.close(opened)
+            with contextlib.suppress(OSError):  # as for the tables: the journal tells of it
+                self.write(path)
             if self.ended.wait(BEAT_S):
                 return
+
+    def write(self, path: Path) -> None:
+        """Add a line."""
+        opened = self.disk.open_append(path)
+        try:
+            self.disk.append(opened, (json.dumps(self.line()) + "\n").encode())
+        finally:
+            self.disk.close(opened)
 
     def line(self) -> dict[str, Any]:
         """Tell of this moment."""

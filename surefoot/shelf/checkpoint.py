@@ -82,6 +82,11 @@ def candidates(run: Path, lineage: Lineage | None = None) -> list[Checkpoint]:
     return sorted(found, reverse=True)
 
 
+def newest_name(run: Path) -> str:
+    """Name a run's newest checkpoint; "" where there is none."""
+    return next((one.name for one in candidates(run)), "")
+
+
 def on_lineage(checkpoint: Checkpoint, lineage: Lineage) -> bool:
     """Say whether the newest generation's history passes through a checkpoint."""
     reach: dict[int, float] = {max((g for g, _, _ in lineage), default=0): math.inf}

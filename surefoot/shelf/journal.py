@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from surefoot import records
 from surefoot.errors import Problem, RunError
-from surefoot.records import AMBIENT, Event, Record, Remedy
+from surefoot.records import AMBIENT, Event, Finding, Record, Remedy
 from surefoot.shelf.disk import Disk
 
 R = TypeVar("R", bound=Record)
@@ -75,7 +75,7 @@ class Journal:
         self.listeners: list[Callable[[Record], None]] = []
         self.waiting = bytearray()  # what a full disk would not take yet
         self.failing_since: float | None = None
-        self.writing = threading.RLock()  # a save in the background writes its record too
+        self.writing = threading.RLock()  # a save's thread makes it durable
         cut(path, None, disk)
         self.bytes, self.lines, self.sha = counted(path)
         self.opened = opened(path, disk)
@@ -123,10 +123,9 @@ class Journal:
 
     def sync(self) -> None:
         """Return when every record written so far would survive a power cut, or raise OSError."""
-        with self.writing:
-            self.flush()
-            self.disk.fsync(self.opened)
-            self.synced_at = self.clock()
+        self.flush()
+        self.disk.fsync(self.opened)  # not under the lock: the loop need not wait for a save's
+        self.synced_at = self.clock()
 
     def offset(self) -> Offset:
         """Give the place after the last record."""
@@ -166,6 +165,22 @@ def unwritable(path: Path, error: OSError, code: int = 1) -> RunError:
             "Make room or the folder writable, then go on with --resume",
         ),
         exit=code,
+    )
+
+
+def waiting(step: int, generation: int, error: OSError) -> Finding:
+    """Say that lines are kept in memory because no disk takes them."""
+    return Finding(
+        id="disk",
+        severity="warn",
+        what="journal.jsonl",
+        value="",
+        why=f"it can't be written ({error.strerror or error}); its lines are kept in memory, "
+        f"{WAITING_LIMIT >> 20} MiB or {WAITING_S / 60:.0f} minutes of them, then the run stops",
+        instead="Make room on that disk, or the folder writable: nothing is lost so far",
+        step=step,
+        generation=generation,
+        source="shelf",
     )
 
 

@@ -16,22 +16,16 @@ from surefoot.shelf.checkpoint import Checkpoint, manifest, verify
 from surefoot.shelf.disk import TMP, Disk
 from surefoot.shelf.format import (
     COMMIT,
-    FORMAT,
     MANIFEST,
-    MODEL,
-    OPTIM,
     PARTS,
-    RECIPE,
-    STATE,
-    TOKENIZER,
     Damage,
     Manifest,
-    canonical,
     commit_line,
     digest,
 )
 from surefoot.shelf.journal import Journal, Offset
 from surefoot.shelf.rotation import discard
+from surefoot.shelf.snapshot import Snapshot
 
 RESERVE = 16 << 20  # so that journal, status and a message can still be written
 GIB = 1 << 30
@@ -51,11 +45,6 @@ class Content:
     journal: Offset | None = None  # the place that belongs to it; None: the end, when it is saved
     how: Mapping[str, Any] = field(default_factory=dict)  # of a loaded one: how it was made
 
-    def snapshot(self) -> "Content":
-        """Copy the tensors, so that training can go on while this is written."""
-        model, optim = tensors.copied(self.model), tensors.copied(self.optim)
-        return replace(self, model=model, optim=optim)
-
     def nbytes(self) -> int:
         """Count the bytes of the tensors, each tied one once."""
         return tensors.nbytes(self.model) + tensors.nbytes(self.optim)
@@ -72,6 +61,7 @@ class Saved:
     already: bool = False  # it was there, whole, before
     bad: str = ""  # what was wrong with a first attempt that was read back and not right
     snapshot_s: float = 0.0
+    took_s: float = 0.0  # from the first look at the disk to the last deletion
     notes: tuple[str, ...] = ()  # what went wrong without harm
 
     def row(self) -> dict[str, Any]:
@@ -107,15 +97,15 @@ class SaveFailed(SurefootError):
 
 def save(
     run: Path,
-    content: Content,
+    snapshot: Snapshot,
     disk: Disk,
     how: Mapping[str, Any],
     journal: Journal | None = None,
     fence: Callable[[], None] | None = None,
 ) -> Saved:
     """Write a checkpoint, and return when it is durable and read back; SaveFailed if that fails."""
-    checkpoint = Checkpoint(content.generation, content.step, run)
-    needed = content.nbytes() * 11 // 10 + RESERVE
+    checkpoint = Checkpoint(snapshot.generation, snapshot.step, run)
+    needed = snapshot.nbytes() * 11 // 10 + RESERVE
     free = 0
     try:
         free = disk.free_bytes(run)
@@ -125,9 +115,10 @@ def save(
             fence()
         if journal is not None:
             journal.sync()  # the checkpoint must not remember more than the journal holds
-        saved = written(checkpoint, content, disk, how, journal)
+        snapshot.wait()
+        saved = written(checkpoint, snapshot, disk, how, journal)
         if saved.bad:  # renamed by now; the disk gets one more chance
-            again = written(checkpoint, content, disk, how, journal)
+            again = written(checkpoint, snapshot, disk, how, journal)
             if again.bad:
                 raise OSError(errno.EIO, f"what is read back is not what was written: {again.bad}")
             saved = replace(again, bad=saved.bad)
@@ -138,7 +129,7 @@ def save(
 
 def written(
     checkpoint: Checkpoint,
-    content: Content,
+    snapshot: Snapshot,
     disk: Disk,
     how: Mapping[str, Any],
     journal: Journal | None,
@@ -147,7 +138,7 @@ def written(
     tmp = checkpoint.run / f"{TMP}{checkpoint.name}-{secrets.token_hex(4)}"
     started = time.monotonic()
     try:
-        told = write(tmp, content, disk, how)
+        told = write(tmp, snapshot, disk, how)
         already, notes = put(tmp, checkpoint, told, disk, journal)
     except (OSError, Damage):
         disk.remove(tmp)
@@ -159,6 +150,7 @@ def written(
     return Saved(
         checkpoint,
         bytes=sum(size for size, _ in told.files.values()),
+        snapshot_s=snapshot.took_s,
         write_s=named - started,
         verify_s=time.monotonic() - named,
         already=already,
@@ -167,20 +159,15 @@ def written(
     )
 
 
-def write(tmp: Path, content: Content, disk: Disk, how: Mapping[str, Any]) -> Manifest:
+def write(tmp: Path, snapshot: Snapshot, disk: Disk, how: Mapping[str, Any]) -> Manifest:
     """Write all files into a folder that nobody reads yet, COMMIT last, each durable."""
-    model, tied = tensors.untied(content.model)
-    optim, tied_optim = tensors.untied(content.optim)
-    assert not tied_optim, f"two slots share their memory: {tied_optim}"
-    own = {"format": FORMAT, "step": content.step, "generation": content.generation, "tied": tied}
     disk.mkdir(tmp)
-    tensors.write(tmp / MODEL, model, disk)
-    tensors.write(tmp / OPTIM, optim, disk)
-    disk.write_file(tmp / STATE, canonical({**content.state, **own}))
-    disk.write_file(tmp / RECIPE, content.recipe.encode())
-    disk.write_file(tmp / TOKENIZER, content.tokenizer)
+    for file, part in snapshot.parts.items():
+        tensors.write(tmp / file, part, disk)
+    for file, text in snapshot.texts.items():
+        disk.write_file(tmp / file, text)
     files = {part: digest(tmp / part) for part in PARTS}
-    told = Manifest(content.step, content.generation, files, how)
+    told = Manifest(snapshot.step, snapshot.generation, files, how)
     disk.write_file(tmp / MANIFEST, told.to_bytes())
     disk.write_file(tmp / COMMIT, commit_line(told.to_bytes()))
     disk.fsync_folder(tmp)

@@ -1,7 +1,9 @@
 """The checkpoint store of one run: save, load, point, rotate; the way of its owner to it."""
 
+import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +16,19 @@ from surefoot.shelf.format import Damage
 from surefoot.shelf.journal import Journal
 from surefoot.shelf.pointers import POINTERS, Pointer
 from surefoot.shelf.save import Content, Saved, SaveFailed, save
+from surefoot.shelf.snapshot import Buffers, Snapshot, taken
 
 FAILURES = 3  # in a row: then the run ends while its last good checkpoint is still near
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A save under way: of which step, and where its thread will say how it went."""
+
+    step: int
+    generation: int
+    pool: ThreadPoolExecutor
+    future: Future[Saved]
 
 
 class Shelf:
@@ -39,28 +52,78 @@ class Shelf:
         self.skipped: list[load.Skipped] = []  # what the last load could not use
         self.verified: set[Checkpoint] = set()  # read back and hashed by this process
         self.failures = 0  # saves that failed, in a row
-
-    def snapshot(self, content: Content) -> Content:
-        """Copy a state, with its place in the journal, so that training can go on meanwhile."""
-        place = self.journal.offset() if self.journal is not None else None
-        return replace(content.snapshot(), journal=place)
+        self.buffers = Buffers()
+        self.writing: Writing | None = None
 
     def save(self, content: Content, reason: str, pins: Collection[Checkpoint] = ()) -> Saved:
-        """Save, point `latest` at it, write it down, and only then let old ones go."""
-        place = content.journal or (self.journal.offset() if self.journal is not None else None)
+        """Save a state that nobody changes meanwhile, and return when it is durable."""
+        self.begin(content, reason, pins=pins, copy=False)
+        saved = self.settle()
+        assert saved is not None, "a save was begun"
+        return saved
+
+    def begin(
+        self,
+        content: Content,
+        reason: str,
+        pointers: Collection[Pointer] = (),
+        pins: Collection[Checkpoint] = (),
+        copy: bool = True,
+    ) -> Snapshot:
+        """Start to write a state beside the training; `settle` hears how it went.
+
+        What a checkpoint holds is settled here, all of it at one place of the loop.
+        """
+        assert self.writing is None, "one save at a time: settle the one before"
+        place = self.journal.offset() if self.journal is not None else None
         how = {**self.facts, "reason": reason} | ({"journal": place.row()} if place else {})
+        snapshot = taken(content, self.buffers if copy else None)
         self.lineage = content.state.get("lineage", self.lineage)
-        try:
-            saved = save(self.run, content, self.disk, how, self.journal, self.fence)
-        except SaveFailed as failed:
-            self.failed(content, failed)
-            raise
-        self.failures = 0
+        names: list[Pointer] = ["latest", *pointers]
+        pool = ThreadPoolExecutor(1, thread_name_prefix="save")
+        future = pool.submit(self.write, snapshot, how, names, pins)
+        self.writing = Writing(content.step, content.generation, pool, future)
+        return snapshot
+
+    def write(
+        self,
+        snapshot: Snapshot,
+        how: Mapping[str, Any],
+        names: Collection[Pointer],
+        pins: Collection[Checkpoint],
+    ) -> Saved:
+        """Write, read back, point, and only then let old ones go; in a thread of its own."""
+        began = time.monotonic()
+        saved = save(self.run, snapshot, self.disk, how, self.journal, self.fence)
         self.verified.add(saved.checkpoint)
-        notes = [*saved.notes, *self.point("latest", saved.checkpoint)]
-        self.told(content, saved)
+        notes = [note for name in names for note in self.point(name, saved.checkpoint)]
         notes += self.rotate(pins)
-        return replace(saved, notes=tuple(notes))
+        took = time.monotonic() - began
+        return replace(saved, notes=(*saved.notes, *notes), took_s=took)
+
+    @property
+    def settled(self) -> bool:
+        """Say whether `settle` would return at once."""
+        return self.writing is None or self.writing.future.done()
+
+    def settle(self) -> Saved | None:
+        """Wait for the save that is written, and write down how it went; it raises what that did.
+
+        The journal's listeners are the loop's: so it is the loop that tells them, not the thread.
+        """
+        if self.writing is None:
+            return None
+        one, self.writing = self.writing, None
+        try:
+            saved = one.future.result()
+        except SaveFailed as failed:
+            self.failed(one, failed)
+            raise
+        finally:
+            one.pool.shutdown()
+        self.failures = 0
+        self.told(one, saved)
+        return saved
 
     def load(self, which: Pointer | int = "latest") -> Content:
         """Load a checkpoint: the newest whole one, or exactly the one that is asked for."""
@@ -131,16 +194,16 @@ class Shelf:
         self.tell("fallback", content, args)
         return load.fallback(damaged, content)
 
-    def failed(self, content: Content, failed: SaveFailed) -> None:
+    def failed(self, one: Writing, failed: SaveFailed) -> None:
         """Write a failed save down; the third in a row ends the run."""
         self.failures += 1
-        self.tell("save_failed", content, failed.row())
+        self.tell("save_failed", one, failed.row())
         if self.failures < FAILURES:
             return
         good = max(self.verified, default=None)
         raise ShelfError(
             Problem(
-                f"save of step {content.step}",
+                f"save of step {one.step}",
                 "",
                 f"{FAILURES} saves failed; the last good one is {good.name if good else 'none'}",
                 "Make room on that disk, then go on with --resume",
@@ -148,7 +211,7 @@ class Shelf:
             exit=1,
         ) from failed
 
-    def told(self, content: Content, saved: Saved) -> None:
+    def told(self, one: Writing, saved: Saved) -> None:
         """Write a save down, and warn of a disk that gave back other bytes than it was given."""
         if saved.bad and self.journal is not None:
             self.journal.write(
@@ -159,17 +222,17 @@ class Shelf:
                     value=saved.bad,
                     why="what was read back is not what was written; it was saved again",
                     instead="Write --run with a folder on another disk",
-                    step=content.step,
-                    generation=content.generation,
+                    step=one.step,
+                    generation=one.generation,
                     source="shelf",
                 )
             )
-        self.tell("already_saved" if saved.already else "saved", content, saved.row())
+        self.tell("already_saved" if saved.already else "saved", one, saved.row())
 
-    def tell(self, event: str, content: Content, args: Mapping[str, Any]) -> None:
+    def tell(self, event: str, of: Content | Writing, args: Mapping[str, Any]) -> None:
         """Write an event down, where there is a journal."""
         if self.journal is not None:
-            step, generation = content.step, content.generation
+            step, generation = of.step, of.generation
             self.journal.write(Event(name=event, step=step, generation=generation, args=args))
 
     def tried(self, act: Callable[[], None]) -> list[str]:

@@ -113,10 +113,4 @@ def retied(stored: Mapping[str, Tensor], tied: Mapping[str, str]) -> dict[str, T
     return {**stored, **{alias: stored[owner] for alias, owner in tied.items()}}
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors so that training can go on while they are written; tied ones stay tied."""
-    stored, tied = untied(tensors)
-    return retied({name: t.detach().clone() for name, t in stored.items()}, tied)
-
-
 assert set(DTYPES.values()) == set(ITEM_BYTES), "each dtype that is read can be written"

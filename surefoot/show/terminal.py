@@ -63,6 +63,13 @@ class Terminal:
             else:
                 print(text, file=self.stream, flush=True)
 
+    def leave(self) -> None:
+        """Show nothing more, on a terminal that went away: train.log keeps what it would show."""
+        self.bar = None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())  # what is still to be flushed goes there too
+        os.close(nowhere)
+
     def said(self, text: str) -> None:
         """Tell a person one thing."""
         if not self.quiet:
@@ -109,6 +116,13 @@ class Terminal:
 
     def __call__(self, record: Record) -> None:
         """Take in one record of the journal."""
+        try:
+            self.take(record)
+        except OSError:
+            self.leave()
+
+    def take(self, record: Record) -> None:
+        """Show what one record is worth."""
         samples = self.samples() if self.samples and isinstance(record, Eval) else ()
         lines = self.followed.lines(record, samples)
         if isinstance(record, End) and self.bar is not None:

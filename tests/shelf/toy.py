@@ -18,6 +18,7 @@ from surefoot.shelf.journal import Journal, cut
 from surefoot.shelf.lock import Lock
 from surefoot.shelf.save import Content, SaveFailed, save
 from surefoot.shelf.shelf import Shelf
+from surefoot.shelf.snapshot import taken
 
 STEPS, EVERY = 6, 2
 
@@ -47,10 +48,11 @@ def advanced(before: Content) -> Content:
 def put(run: Path, step: int, generation: int = 0, disk: Disk | None = None) -> Checkpoint:
     """Save the state after a step into a run without a journal."""
     run.mkdir(exist_ok=True)
-    return save(run, content(step, generation), disk or Disk(), {"reason": "regular"}).checkpoint
+    snapshot = taken(content(step, generation))
+    return save(run, snapshot, disk or Disk(), {"reason": "regular"}).checkpoint
 
 
-def train(run: Path, disk: Disk, keep: int = 1, steps: int = STEPS) -> None:
+def train(run: Path, disk: Disk, keep: int = 1, steps: int = STEPS, beside: bool = False) -> None:
     """Train to the end, going on from wherever an earlier process was stopped."""
     lock = Lock(run, disk)
     try:
@@ -62,8 +64,10 @@ def train(run: Path, disk: Disk, keep: int = 1, steps: int = STEPS) -> None:
             journal.write(Event(name="resumed", step=now.step) if now.step else Header())
             shelf.fallen_back(now)
             shelf.sweep()
-            loop(shelf, journal, now, steps)
+            loop(shelf, journal, now, steps, beside)
         finally:
+            if shelf.writing is not None:
+                shelf.writing.pool.shutdown()
             journal.close()
     finally:
         lock.release()
@@ -79,7 +83,7 @@ def opened(run: Path, disk: Disk, now: Content) -> Journal:
     return Journal(path, disk)
 
 
-def loop(shelf: Shelf, journal: Journal, now: Content, steps: int) -> None:
+def loop(shelf: Shelf, journal: Journal, now: Content, steps: int, beside: bool) -> None:
     """The steps, their records, their saves; a save that fails is tried again a step later."""
     due = False
     while now.step < steps:
@@ -90,15 +94,27 @@ def loop(shelf: Shelf, journal: Journal, now: Content, steps: int) -> None:
             journal.write(Event(name="window_raised", step=3, planned=True))
         due = due or now.step % EVERY == 0
         if due:
-            try:
-                shelf.save(now, "regular")
-                due = False
-            except SaveFailed:
-                continue
-    if due:
+            saved(shelf)  # the one before; where it failed, this one takes its place
+            due = not begun(shelf, now, beside and now.step < steps)
+    if due or not saved(shelf):
         return  # not finished: the last save failed
     shelf.point("final", candidates(shelf.run)[0])
     journal.write(End(step=now.step, state="finished", exit=0))
+
+
+def begun(shelf: Shelf, now: Content, beside: bool) -> bool:
+    """Begin a save; without a thread beside it is waited for, and said whether it failed."""
+    shelf.begin(now, "regular", copy=beside)
+    return beside or saved(shelf)
+
+
+def saved(shelf: Shelf) -> bool:
+    """Wait for the save under way, and say whether it worked."""
+    try:
+        shelf.settle()
+    except SaveFailed:
+        return False
+    return True
 
 
 def outcome(run: Path) -> dict[str, Any]:
