@@ -61,7 +61,7 @@ class Escalation:
         """Give by how much all of the last blocks stand above the least."""
         if self.least is None or self.best is None or len(self.grads.medians) < OVER:
             return 1.0
-        if min(self.losses.medians) < GAINED * self.best:
+        if sum(self.losses.medians) / OVER < GAINED * self.best:  # one low block may be chance
             return 1.0
         return math.exp(min(self.grads.medians) - self.least)
 

@@ -153,8 +153,7 @@ def update(
     ratios: dict[str, Tensor] = {}
     for group in learner.groups:
         before = [p.detach().clone() for p in group.parameters.values()] if probe else []
-        used[group.role] = knobs.lr[group.role]
-        group.optimiser.update(used[group.role], knobs.momentum)
+        used[group.role] = group.optimiser.update(knobs.lr[group.role], knobs.momentum)
         for parameter in group.parameters.values():
             parameter.grad = None
         if probe:

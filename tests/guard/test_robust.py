@@ -71,7 +71,7 @@ def test_blocks_give_the_median_of_each_and_survive_json(
 
 def test_one_outlier_moves_the_level_by_no_more_than_six_deviations() -> None:
     level, drawn = Level(), traces.noise("gauss", 1)
-    for _ in range(500):
+    for _ in range(600):
         level.add(3 + 0.1 * next(drawn))
     before = level.mean
     level.add(1e9)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from surefoot.bench.watched.fault import Fault
+
+FAULT = Fault(finds=("loss_gap", "gnorm_escalation"), within=24, sudden=True, curable=True)
 STEPS = 20
 
 

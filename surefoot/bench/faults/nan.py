@@ -1,21 +1,17 @@
 """Makes the loss of three steps not a number: their updates are left out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from surefoot.bench.watched import spoil
+from surefoot.bench.watched.fault import Fault
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
 
+FAULT = Fault(finds=("nonfinite",), within=3, curable=True)
 STEPS = 3
 
 
 def plant(run: "Run", step: int) -> None:
-    """Spoil the loss from a step on, in the generation that the drill was put into."""
-    sound, born = run.learner.loss, run.progress.generation
-
-    def spoilt(*args: Any) -> Any:
-        loss, stats = sound(*args)
-        due = step <= run.progress.step + 1 < step + STEPS
-        bad = due and run.progress.generation == born
-        return (loss * float("nan") if bad else loss), stats
-
-    run.learner.loss = spoilt
+    """Spoil the loss from a step on."""
+    spoil.loss(run, step, STEPS, lambda loss: loss * float("nan"))

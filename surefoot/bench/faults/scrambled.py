@@ -5,25 +5,24 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from surefoot.bench.watched import spoil
+from surefoot.bench.watched.fault import Fault
 from surefoot.model.batch import Batch
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
 
+FAULT = Fault(finds=("loss_gap",), within=16, sudden=True, curable=True)
 STEPS = 60
 
 
 def plant(run: "Run", step: int) -> None:
     """Shuffle the targets within each row, in the generation that the drill was put into."""
-    sound, born = run.ahead.draw, run.progress.generation
+    spoil.batches(run, step, STEPS, shuffled)
 
-    def drawn(number: int) -> Batch:
-        batch = sound(number)
-        if not step <= number < step + STEPS or run.progress.generation != born:
-            return batch
-        source = torch.Generator().manual_seed(number)
-        order = torch.randperm(batch.targets.shape[1], generator=source)
-        return replace(batch, targets=batch.targets[:, order])
 
-    run.ahead.draw = drawn
-    run.ahead.clear()
+def shuffled(batch: Batch, number: int) -> Batch:
+    """Put each row's targets into another order."""
+    source = torch.Generator().manual_seed(number)
+    order = torch.randperm(batch.targets.shape[1], generator=source)
+    return replace(batch, targets=batch.targets[:, order])

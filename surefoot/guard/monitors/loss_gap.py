@@ -45,8 +45,7 @@ class Monitor:
 
     def __init__(self, options: Options, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         self.options = options
-        rate = 1 / options.tau
-        self.beta = 3 * math.sqrt(rate / (2 - rate))
+        self.beta = allowance(1 / options.tau)
         self.level = Level(options.tau)
         self.episode = Episode(options.quiet)
         self.grace = Grace()
@@ -71,9 +70,14 @@ class Monitor:
         found = self.judge(record, x) if self.best is not None and self.level.deviation else []
         self.level.add(x, frozen=self.episode.open)
         if self.level.count >= self.options.tau and not self.episode.open:
-            mean = self.level.mean
-            self.best = mean if self.best is None else min(self.best, mean)
+            self.best = min(self.typical, math.inf if self.best is None else self.best)
         return found
+
+    @property
+    def typical(self) -> float:
+        """Give the mean, raised as far as a young one may by chance stand lower than an old one."""
+        beta = allowance(self.level.pace)
+        return self.level.mean + (beta - self.beta) * self.level.deviation
 
     def see(self, record: Record) -> None:
         """Open grace after an event; a remedy of its own may be told about again."""
@@ -153,3 +157,8 @@ class Monitor:
         self.grace.restore(state["grace"])
         self.best, self.sum = state["best"], float(state["sum"])
         self.since, self.glance = int(state["since"]), state["glance"]
+
+
+def allowance(rate: float) -> float:
+    """Give how many deviations the least of an exponential mean lies below the truth."""
+    return 3 * math.sqrt(rate / (2 - rate))

@@ -82,11 +82,11 @@ class Optimiser:
         }
 
     @torch.no_grad()
-    def update(self, lr: float, momentum: float) -> None:  # noqa: ARG002 (Adam has its betas)
-        """Move the weights once, by the gradients that lie there."""
+    def update(self, lr: float, momentum: float) -> float:  # noqa: ARG002 (Adam has its betas)
+        """Move the weights once, by the gradients that lie there; give the rate that was used."""
         live = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         if not live:
-            return
+            return lr
         adamw(
             [self.parameters[name] for name in live],
             list(live.values()),
@@ -103,3 +103,4 @@ class Optimiser:
             eps=self.options.eps,
             maximize=False,
         )
+        return lr

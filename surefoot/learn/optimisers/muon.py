@@ -88,12 +88,13 @@ class Optimiser:
         return {f"{name}/momentum": tensor for name, tensor in self.momentum.items()}
 
     @torch.no_grad()
-    def update(self, lr: float, momentum: float) -> None:
-        """Move the weights once, by the gradients that lie there."""
+    def update(self, lr: float, momentum: float) -> float:
+        """Move the weights once, by the gradients that lie there; give the rate that was used."""
         for stack in self.stacks:
             live = [piece for piece in stack if self.parameters[piece.name].grad is not None]
             if live:
                 self.move(live, lr, momentum)
+        return lr
 
     def move(self, stack: list[Piece], lr: float, momentum: float) -> None:
         """Move maps of one shape; all temporaries are of this stack's size."""

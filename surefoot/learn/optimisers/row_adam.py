@@ -68,11 +68,12 @@ class Optimiser:
         }
 
     @torch.no_grad()
-    def update(self, lr: float, momentum: float) -> None:  # noqa: ARG002 (Adam has its betas)
-        """Move the weights once, by the gradients that lie there."""
+    def update(self, lr: float, momentum: float) -> float:  # noqa: ARG002 (Adam has its betas)
+        """Move the weights once, by the gradients that lie there; give the rate that was used."""
         for name, parameter in self.parameters.items():
             if parameter.grad is not None:
                 self.move(name, parameter, parameter.grad, lr)
+        return lr
 
     def move(self, name: str, parameter: nn.Parameter, gradient: Tensor, lr: float) -> None:
         """Move one table's rows; only they are read and written."""

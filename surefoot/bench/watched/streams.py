@@ -1,0 +1,199 @@
+"""A stream: what one run's journal told a guard, packed small, and the same again when unpacked.
+
+Steps are kept as columns of rounded numbers; what follows from the recipe and the events (planned
+rates and knobs) is not kept but planned again. What the clock or the machine measured is left out.
+"""
+
+import json
+import lzma
+import math
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from surefoot.plan.plan import Plan
+from surefoot.recipe import write
+from surefoot.recipe.schema import Recipe
+from surefoot.records import (
+    MEASURED,
+    Eval,
+    Event,
+    Record,
+    Remedy,
+    Step,
+    number,
+    parse,
+    row,
+    written,
+)
+
+DIGITS = 5
+LEFT_OUT = frozenset({"saved", "already_saved", "audited", "signal", "accepted"})
+PLANNED = frozenset({"lr", "knobs", "tokens", "generation", "valid_tokens", "clipped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One run, as its guard saw it."""
+
+    kind: str
+    half: str
+    seed: int
+    recipe: Recipe
+    facts: Mapping[str, Any]
+    records: Sequence[Record]
+
+    @property
+    def steps(self) -> list[Step]:
+        """Give the steps alone."""
+        return [record for record in self.records if isinstance(record, Step)]
+
+    def plan(self) -> Plan:
+        """Give the plan that the steps were made by."""
+        return Plan(self.recipe, bends(self.records))
+
+
+def bends(records: Iterable[Record]) -> list[Event | Remedy]:
+    """Give what bent the plan."""
+    return [record for record in records if isinstance(record, Event | Remedy)]
+
+
+def gathered(
+    kind: str,
+    half: str,
+    seed: int,
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    records: Iterable[Record],
+) -> Stream:
+    """Make a stream of a journal; it is packed and unpacked, so that it is what a file gives."""
+    kept = [
+        record
+        for record in records
+        if isinstance(record, Step | Eval)
+        or (isinstance(record, Event) and record.name not in LEFT_OUT)
+    ]
+    return unpacked(packed(Stream(kind, half, seed, recipe, facts, kept)))
+
+
+def packed(stream: Stream) -> dict[str, Any]:
+    """Give a stream as JSON."""
+    steps, plan = stream.steps, stream.plan()
+    recipe = tomllib.loads(write.text(stream.recipe))
+    recipe["data"].pop("corpus")  # where a text lay is nobody's business
+    columns = {
+        f.name: [rounded(getattr(step, f.name)) for step in steps]
+        for f in fields(Step)
+        if f.name not in MEASURED | PLANNED
+    }
+    columns["batch_hash"] = shortened([step.batch_hash for step in steps])
+    columns["lr"] = [unlike(step.lr, plan.at(step.step).lr) for step in steps]
+    return {
+        "v": 1,
+        "kind": stream.kind,
+        "half": stream.half,
+        "seed": stream.seed,
+        "recipe": recipe,
+        "facts": {name: rounded(value) for name, value in stream.facts.items()},
+        "steps": {n: told for n, c in columns.items() if (told := brief(c)) is not None},
+        "between": between(stream.records),
+    }
+
+
+def between(records: Iterable[Record]) -> list[list[Any]]:
+    """Give what is no step, each with the number of steps before it."""
+    found: list[list[Any]] = []
+    done = 0
+    for record in records:
+        if isinstance(record, Step):
+            done += 1
+        else:
+            told = {key: rounded(v) for key, v in row(record).items() if key not in MEASURED}
+            found.append([done, told])
+    return found
+
+
+def unlike(used: Mapping[str, float], planned: Mapping[str, float]) -> dict[str, float]:
+    """Give the rates that the plan did not set."""
+    return {role: rate for role, rate in used.items() if rate != planned.get(role)}
+
+
+def shortened(hashes: Sequence[str]) -> list[int]:
+    """Number the batches by their first appearance: all that matters is which are the same."""
+    seen: dict[str, int] = {}
+    return [seen.setdefault(one, len(seen)) for one in hashes]
+
+
+def brief(column: list[Any]) -> Any:
+    """Give a column; one value alone where it is everywhere the same, none where it is empty."""
+    if all(value == column[0] for value in column):
+        return None if column[0] in (None, {}, 0, False) else {"all": column[0]}
+    return column
+
+
+def rounded(value: Any) -> Any:
+    """Round to what a guard could not tell apart, as strict JSON."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {str(k): rounded(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, list | tuple):
+        return [rounded(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+    return written(value)
+
+
+def unpacked(told: Mapping[str, Any]) -> Stream:
+    """Build a stream again."""
+    recipe = Recipe.model_validate(told["recipe"])
+    others = [(int(done), parse(raw)) for done, raw in told["between"]]
+    plan = Plan(recipe, bends(record for _, record in others if record is not None))
+    steps = list(stepped(told["steps"], recipe, plan))
+    records: list[Record] = []
+    for count in range(len(steps) + 1):
+        records += [record for done, record in others if done == count and record is not None]
+        records += steps[count : count + 1]
+    return Stream(told["kind"], told["half"], told["seed"], recipe, told["facts"], records)
+
+
+def stepped(columns: Mapping[str, Any], recipe: Recipe, plan: Plan) -> Iterator[Step]:
+    """Build the steps, each with what its plan says."""
+    train = recipe.train
+    seen = train.batch * train.accumulate * train.seq_len
+    count = max(len(column) for column in columns.values() if isinstance(column, list))
+    for i in range(count):
+        own = {n: c["all"] if isinstance(c, dict) else c[i] for n, c in columns.items()}
+        own = {name: number(value) for name, value in own.items() if value is not None}
+        knobs = plan.at(int(own["step"]))
+        lr = {**knobs.lr, **own.pop("lr", {})}
+        step = Step(**{"loss": math.nan, "ce": math.nan, "grad_norm": 0.0, **own}, lr=lr)
+        yield replace(
+            step,
+            batch_hash=str(own.get("batch_hash", "")),
+            knobs=dict(knobs.values),
+            tokens=step.step * seen,
+            valid_tokens=seen,
+            clipped=bool(train.clip) and step.grad_norm > train.clip,
+        )
+
+
+def keep(folder: Path, streams: Iterable[Stream]) -> None:
+    """Write streams, a file a kind, a line a run."""
+    by_kind: dict[str, list[str]] = {}
+    for stream in streams:
+        text = json.dumps(packed(stream), allow_nan=False, separators=(",", ":"))
+        by_kind.setdefault(stream.kind, []).append(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, lines in by_kind.items():
+        raw = "".join(f"{line}\n" for line in lines).encode()
+        (folder / f"{kind}.jsonl.xz").write_bytes(lzma.compress(raw, preset=9))
+
+
+def kept(folder: Path) -> list[Stream]:
+    """Read all streams of a folder."""
+    found: list[Stream] = []
+    for path in sorted(folder.glob("*.jsonl.xz")):
+        lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+        found += [unpacked(json.loads(line)) for line in lines]
+    return found
