@@ -55,8 +55,9 @@ def main(asked: argparse.Namespace) -> int:
     if asked.json:
         print(document(**result))
     else:
-        for line in recipe_lines([COLUMNS, *([cell(row.get(c)) for c in COLUMNS]
-                                            for row in result["rows"])]):  # fmt: skip
+        columns = told.get("columns", COLUMNS)
+        for line in recipe_lines([columns, *([cell(row.get(c)) for c in columns]
+                                             for row in result["rows"])]):  # fmt: skip
             print(printable(line))
         print(printable(f"{where}{' (quick: not to be compared with a full one)' * asked.quick}"))
     missed = any(row.get("verdict") == "missed" for row in result["rows"])
