@@ -3,13 +3,16 @@
 import errno
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from surefoot import kinds
 from surefoot.errors import SurefootError
+from surefoot.model import model as forward
 from surefoot.recipe import write
 from surefoot.recipe.load import load
 from surefoot.records import Event, Finding, Step, read
@@ -76,6 +79,37 @@ def test_nan_from_some_step_on_stops_the_run_and_never_reaches_the_weights(tmp_p
     assert not (run.folder / "final").exists()
     status = json.loads((run.folder / "status.json").read_text())
     assert (status["state"], status["exit"]) == ("stopped", 4)
+
+
+def test_a_micro_batch_that_gives_no_number_is_left_out_again_by_a_killed_and_resumed_run(
+    tmp_path: Path,
+) -> None:
+    """Left out by what is in it, not by when: the file is the same, so is the run."""
+    kept = forward.Model.loss
+
+    def loss(model: Any, batch: Any, *rest: Any) -> Any:
+        value, stats = kept(model, batch, *rest)
+        return (value * float("nan") if batch.position == 4 * 11 + 2 else value), stats
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forward.Model, "loss", loss)
+        run = opened(tmp_path / "whole", train__steps=15, save__every=5, val__every=0)
+        assert trained(run).exit == 0
+        told = list(read(run.folder / "journal.jsonl"))
+        [left] = [r for r in told if isinstance(r, Step) and r.skipped_micro]
+        assert (left.step, left.skipped, left.valid_tokens) == (12, False, 2 * 16)
+        assert left.skipped_micro is not None
+        assert left.skipped_micro[0]["positions"] == [46, 48]
+        [found] = [r for r in told if isinstance(r, Finding) and r.id == "nonfinite"]
+        assert found.severity == "note"
+        assert str(found).startswith("step 12 = 1 of 2 micro-batches left out: not finite (rank 0")
+        again = tmp_path / "again"
+        shutil.copytree(run.folder, again, symlinks=True)
+        for name in ("step-00000015", "status.json", "final", "latest"):
+            path = again / name
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        assert runs.resume(again).exit == 0
+        runs.check_equal(again, run.folder)
 
 
 def test_a_run_that_ends_in_nan_does_not_finish(tmp_path: Path) -> None:
@@ -151,7 +185,13 @@ def test_bad_plans_are_refused_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", kinds.names("faults"))
+QUICK = ("lr_x30", "nan", "scrambled")  # a bend, a loss, a batch; the others take a second each
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in kinds.names("faults")],
+)
 def test_every_drill_is_put_in_and_written_down(tmp_path: Path, kind: str) -> None:
     recipe = runs.place(tmp_path)
     ended = runs.start(recipe, tmp_path / "run", drill=f"{kind}@30")

@@ -12,7 +12,7 @@ from surefoot.bench.watched.fault import Fault
 from surefoot.bench.watched.halves import Half
 from surefoot.records import Eval, Finding, Remedy, read
 
-SEEDS = 3
+SEEDS = 2
 WITHIN = 1.02  # of the twin's validation loss
 NAME = "acted.json.xz"
 

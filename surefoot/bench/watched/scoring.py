@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, median
+from statistics import NormalDist, fmean, median, stdev
 from typing import Any
 
 from surefoot import kinds
@@ -15,7 +15,7 @@ from surefoot.records import Finding
 
 Alarms = Callable[[Stream], list[Finding]]
 Z95 = NormalDist().inv_cdf(0.975)
-MANY = 20  # alarms whose bound is looked for by halving
+SHIFT = 0.5  # of the loss' deviation: a sudden fault that moves it by less did no harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class Told:
     acts: tuple[str, ...] = ()  # act findings of a healthy run, or before the onset
     warns: tuple[str, ...] = ()
     healthy_steps: int = 0
+    harmless: bool = (
+        False  # the loss was to show it at once, and did not: nothing was there to find
+    )
 
 
 def ours(stream: Stream) -> list[Finding]:
@@ -44,7 +47,15 @@ def ours(stream: Stream) -> list[Finding]:
     return [finding for record in stream.records for finding in watch.observe(record)]
 
 
-def judged(stream: Stream, alarms: Alarms = ours, named: bool = True) -> Told:
+def all_judged(streams: Sequence[Stream], alarms: Alarms = ours, named: bool = True) -> list[Told]:
+    """Judge what was said of streams; each sick one beside the healthy run of its seed."""
+    twins = {(s.half, s.seed): s for s in streams if s.kind == "plain"}
+    return [judged(s, alarms, named, twins.get((s.half, s.seed))) for s in streams]
+
+
+def judged(
+    stream: Stream, alarms: Alarms = ours, named: bool = True, twin: Stream | None = None
+) -> Told:
     """Judge what was said of one stream; a guard that names no trouble is right with any alarm."""
     findings = alarms(stream)
     last = stream.steps[-1].step
@@ -63,10 +74,22 @@ def judged(stream: Stream, alarms: Alarms = ours, named: bool = True) -> Told:
     wrong = [f.id for f in after if f not in right and (first is None or f.step < right[0].step)]
     return Told(
         stream.kind, stream.half, stream.seed, last, False,
+        harmless=fault.sudden and twin is not None and shift(stream, twin, fault) < SHIFT,
         found=first is not None and first <= fault.within,
         latency=first, act_latency=min(acts, default=None), wrong=next(iter(wrong), ""),
         acts=ids(before, "act"), warns=ids(before, "warn"), healthy_steps=fault.onset - 1,
     )  # fmt: skip
+
+
+def shift(stream: Stream, twin: Stream, fault: Fault) -> float:
+    """Give by how many deviations the loss stands above the twin's, over the time to find it."""
+    window = range(fault.onset, fault.onset + fault.within + 1)
+    own = {s.step: s.ce for s in stream.steps if s.step in window}
+    theirs = {s.step: s.ce for s in twin.steps if s.step in own}
+    gaps = [own[step] - theirs[step] for step in theirs]
+    if not all(map(math.isfinite, gaps)):
+        return math.inf
+    return fmean(gaps) / stdev(theirs.values())
 
 
 def ids(findings: Iterable[Finding], severity: str) -> tuple[str, ...]:
@@ -97,15 +120,17 @@ def poisson_bound(seen: int, steps: int) -> float:
 
 def summed(told: Sequence[Told]) -> dict[str, Any]:
     """Add up what was said of many runs."""
-    sick = [one for one in told if not one.healthy]
+    sick = [one for one in told if not one.healthy and not one.harmless]
     well = [one for one in told if one.healthy]
     hits = sum(one.found for one in sick)
     low, high = wilson(hits, len(sick))
-    steps = sum(one.healthy_steps for one in well)
-    acts, warns = sum(len(one.acts) for one in well), sum(len(one.warns) for one in well)
+    # a sick run is a healthy one until its onset
+    steps = sum(one.healthy_steps for one in told)
+    acts, warns = sum(len(one.acts) for one in told), sum(len(one.warns) for one in told)
     late = [one.latency for one in sick if one.found and sudden(one.kind)]
     return {
         "sick": len(sick),
+        "harmless": sum(one.harmless for one in told),
         "found": hits,
         "rate": hits / len(sick) if sick else None,
         "rate_low": low,

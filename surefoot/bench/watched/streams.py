@@ -97,6 +97,7 @@ def packed(stream: Stream) -> dict[str, Any]:
         "seed": stream.seed,
         "recipe": recipe,
         "facts": {name: rounded(value) for name, value in stream.facts.items()},
+        "count": len(steps),
         "steps": {n: told for n, c in columns.items() if (told := brief(c)) is not None},
         "between": between(stream.records),
     }
@@ -149,7 +150,7 @@ def unpacked(told: Mapping[str, Any]) -> Stream:
     recipe = Recipe.model_validate(told["recipe"])
     others = [(int(done), parse(raw)) for done, raw in told["between"]]
     plan = Plan(recipe, bends(record for _, record in others if record is not None))
-    steps = list(stepped(told["steps"], recipe, plan))
+    steps = list(stepped(told["steps"], told["count"], recipe, plan))
     records: list[Record] = []
     for count in range(len(steps) + 1):
         records += [record for done, record in others if done == count and record is not None]
@@ -157,11 +158,10 @@ def unpacked(told: Mapping[str, Any]) -> Stream:
     return Stream(told["kind"], told["half"], told["seed"], recipe, told["facts"], records)
 
 
-def stepped(columns: Mapping[str, Any], recipe: Recipe, plan: Plan) -> Iterator[Step]:
+def stepped(columns: Mapping[str, Any], count: int, recipe: Recipe, plan: Plan) -> Iterator[Step]:
     """Build the steps, each with what its plan says."""
     train = recipe.train
     seen = train.batch * train.accumulate * train.seq_len
-    count = max(len(column) for column in columns.values() if isinstance(column, list))
     for i in range(count):
         own = {n: c["all"] if isinstance(c, dict) else c[i] for n, c in columns.items()}
         own = {name: number(value) for name, value in own.items() if value is not None}

@@ -61,15 +61,27 @@ def sick(told: Sequence[Told]) -> list[str]:
     for kind, some in scoring.by_kind([t for t in told if t.half == "held_out"]).items():
         if kind in KINDS:
             continue
+        harmless = sum(t.harmless for t in some)
+        some = [t for t in some if not t.harmless]
         late = [t.latency for t in some if t.latency is not None]
         acts = [t.act_latency for t in some if t.act_latency is not None]
         wrong = sorted({t.wrong for t in some if t.wrong})
         rows.append([
             kind, f"{sum(t.found for t in some)} of {len(some)}", median(late) if late else None,
             max(late, default=None), median(acts) if acts else None, ", ".join(wrong) or None,
+            harmless or None,
         ])  # fmt: skip
     return table(
-        ["fault", "found", "steps, median", "most", "to an act", "something else named first"], rows
+        [
+            "fault",
+            "found",
+            "steps, median",
+            "most",
+            "to an act",
+            "something else named first",
+            "did no harm",
+        ],
+        rows,
     )
 
 
