@@ -123,7 +123,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_quick_look_shows_what_each_way_must_keep(quick: dict[str, Any]) -> None:
     short, long = resume.QUICK_STEPS
     rows = {row["case"]: row for row in quick["rows"]}
@@ -150,7 +150,7 @@ def test_a_quick_look_shows_what_each_way_must_keep(quick: dict[str, Any]) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_quick_look_gives_figures_that_a_strict_reader_takes(quick: dict[str, Any]) -> None:
     told = {name: value for name, value in quick.items() if name != "runs"}
     again = json.loads(json.dumps(written(told), allow_nan=False))
