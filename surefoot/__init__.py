@@ -19,12 +19,15 @@ HOMES = {
     "Plan": "plan.plan",
     "SurefootError": "errors",
 }
-__all__ = sorted([*HOMES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+MODULES = ("probes",)
+__all__ = sorted([*HOMES, *MODULES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
     if name in HOMES:
         return getattr(importlib.import_module(f"surefoot.{HOMES[name]}"), name)
+    if name in MODULES:
+        return importlib.import_module(f"surefoot.{name}")
     raise AttributeError(f"surefoot has no {name}; it has {', '.join(__all__)}")
 
 

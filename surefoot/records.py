@@ -25,6 +25,9 @@ AMBIENT = frozenset(
     {"run", "end", "saved", "already_saved", "save_failed", "resumed", "branched", "fallback"}
     | {"signal", "accepted"}
 )
+# What findings' sources begin with whose grounds are one disk, one start or one machine: no equal
+# run finds the same, and a replay does not find them again.
+LOCAL = ("shelf", "rule", "machine:")
 
 
 def empty() -> dict[str, Any]:
@@ -59,6 +62,12 @@ class Step:
     update_ratio: Mapping[str, float] | None = None
     logit_max: float | None = None
     logit_sat_share: float | None = None
+    gates: Mapping[str, float] | None = None  # of a mixer's branches, model-wide
+    selection: Mapping[str, float] | None = None  # of the blocks that a mixer reads
+    fallbacks: Mapping[str, int] | None = None  # "<branch>.<reason>" -> calls, and all "calls"
+    reads_pred: int | None = None  # reads by the formula
+    reads_act: int | None = None  # reads that were counted
+    loss_checksum: Mapping[str, str] | None = None  # rank -> of its loss and norm
     stats: Mapping[str, float] | None = None
     # measured
     t: float | None = None
@@ -73,7 +82,9 @@ class Step:
     gpu_mem_peak_mib: float | None = None
     gpu_mem_reserved_mib: float | None = None
     rss_mib: float | None = None
+    alloc_retries: int | None = None  # so far
     disk_free_gib: float | None = None
+    rank_age_s: Mapping[str, float] | None = None  # rank -> since it last moved on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +266,6 @@ def replayable(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give what an equal run must write again on this line, or None for an ambient one."""
     if raw.get("kind") in AMBIENT or raw.get("name") in AMBIENT:
         return None
-    if raw.get("kind") == "finding" and raw.get("source") in ("shelf", "rule"):
-        return None  # found on one disk or before one start, not in the training
+    if raw.get("kind") == "finding" and str(raw.get("source")).startswith(LOCAL):
+        return None  # not found in the training
     return {key: value for key, value in raw.items() if key not in MEASURED}

@@ -8,7 +8,7 @@ from tests.house_rules import ROOT
 
 NAMES = [
     "Guard", "Past", "Plan", "Recipe", "SurefootError", "__version__", "audit", "load", "open",
-    "preflight", "train",
+    "preflight", "probes", "train",
 ]  # fmt: skip
 
 

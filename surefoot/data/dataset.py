@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from surefoot.data.cache import Cache, Progress
 from surefoot.data.corpus import Corpus, Shown
+from surefoot.data.counting import bigram_entropy, unigram_entropy
 from surefoot.data.digest import batch_hash
 from surefoot.data.in_place import from_tokens
 from surefoot.data.own_validation import judged_by
@@ -23,6 +24,7 @@ from surefoot.model.batch import IGNORED, Batch
 Extent = Literal["recipe", "final", "all"]
 FULL_VALIDATION = 100_000  # tokens that a validation reads, unless told otherwise
 COUNTED = 100_000_000  # tokens that the unigram entropy is counted over
+PAIRS = 1_000_000  # tokens whose pairs are counted: .1 s, and more tell the same
 
 
 class Dataset:
@@ -142,15 +144,12 @@ class Dataset:
     @cached_property
     def entropy(self) -> float:
         """Entropy of the training tokens' frequencies, nats: what counting alone would reach."""
-        counts = np.zeros(self.tokenizer.vocab, dtype=np.int64)
-        seen = 0
-        for chunk in self.train.tokens.chunks():
-            counts += np.bincount(chunk, minlength=len(counts))
-            seen += len(chunk)
-            if seen >= COUNTED:
-                break
-        shares = counts[counts > 0] / counts.sum()
-        return float(-(shares * np.log(shares)).sum())
+        return unigram_entropy(self.train.tokens.chunks(), self.tokenizer.vocab, COUNTED)
+
+    @cached_property
+    def pair_entropy(self) -> float:
+        """Entropy of a training token after the one before it, nats: what pairs would reach."""
+        return bigram_entropy(self.train.tokens.read(0, min(PAIRS, self.tokens)))
 
     def close(self) -> None:
         """Let the files go."""

@@ -17,14 +17,22 @@ class Monitor(Protocol):
 
 
 class Watch:
-    """All monitors of a run."""
+    """All monitors of a run.
+
+    One whose file says `AMBIENT = True` looks at the machine and not at the training: at speed,
+    memory, disk. Its state is no part of a checkpoint (a killed run and its twin save the same
+    bytes), it begins anew with each process, and its findings' source begins with `machine:`.
+    """
 
     def __init__(self, options: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
         self.monitors: dict[str, Monitor] = {}
+        self.ambient: set[str] = set()
         for name in kinds.names("monitors"):
             module = kinds.find("monitors", name)
             chosen = module.Options.model_validate(dict(options.get(name, {})))
             self.monitors[name] = module.Monitor(chosen, facts)
+            if getattr(module, "AMBIENT", False):
+                self.ambient.add(name)
 
     def observe(self, record: Record) -> list[Finding]:
         """Show a record to every monitor; one that fails is switched off and said so."""
@@ -35,15 +43,20 @@ class Watch:
             except Exception as error:  # noqa: BLE001 (a plug-in's edge: it must not stop training)
                 del self.monitors[name]
                 told = [failed(name, error)]
+            source = f"machine:{name}" if name in self.ambient else name
             found += [
-                replace(finding, step=record.step, generation=record.generation, source=name)
+                replace(finding, step=record.step, generation=record.generation, source=source)
                 for finding in told
             ]
         return found
 
     def state(self) -> dict[str, Any]:
-        """Give every monitor's state for the checkpoint."""
-        return {name: monitor.state() for name, monitor in self.monitors.items()}
+        """Give the state of every monitor of the training, for the checkpoint."""
+        return {
+            name: monitor.state()
+            for name, monitor in self.monitors.items()
+            if name not in self.ambient
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the states back; a monitor that has none starts anew."""

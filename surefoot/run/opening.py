@@ -35,10 +35,11 @@ from surefoot.run.progress import Progress
 from surefoot.run.run import Run
 from surefoot.run.saving import Saver
 from surefoot.run.signals import Signals
+from surefoot.run.situated import usable_gib
 from surefoot.run.telemetry import Telemetry
 from surefoot.shelf import journal as journals
-from surefoot.shelf.disk import Disk
 from surefoot.shelf.checkpoint import newest_name
+from surefoot.shelf.disk import Disk
 from surefoot.shelf.journal import Journal, Offset
 from surefoot.shelf.lock import Lock, host_hash
 from surefoot.shelf.save import Content
@@ -253,7 +254,7 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     shelf.journal = run.journal
     run.telemetry = Telemetry(run, disk)
     run.journal.trouble = run.journal_waits
-    for listener in (run.telemetry, *opening.listeners):
+    for listener in (run.overhear, run.telemetry, *opening.listeners):
         run.journal.subscribe(listener)
     run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))
     for finding in opening.findings:
@@ -294,6 +295,8 @@ def watch_facts(recipe: Recipe, dataset: Dataset, learner: Learner) -> dict[str,
         "checkpoint_gib": checkpoint_bytes(learner) / 2**30,
         "corpus_tokens": dataset.tokens,
         "unigram_entropy": dataset.entropy,
+        "bigram_entropy": dataset.pair_entropy,
+        "mem_gib": usable_gib(recipe.train.device),
         "world": 1,
     }
 

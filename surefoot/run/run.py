@@ -27,6 +27,7 @@ from surefoot.shelf.journal import Journal, waiting
 from surefoot.shelf.lock import Lock
 
 MIB = 2**20
+SAVES = frozenset({"saved", "already_saved", "save_failed"})
 R = TypeVar("R", bound=Record)
 
 
@@ -122,6 +123,11 @@ class Run:
         self.progress.follow(stamped)
         return stamped
 
+    def overhear(self, record: Record) -> None:
+        """Show the watch what the shelf writes into the journal by itself."""
+        if isinstance(record, Event) and record.name in SAVES:
+            self.watch.observe(record)
+
     def obey(self, finding: Finding) -> None:
         """Journal a finding, and apply the remedies that the playbook answers it with."""
         self.told(finding)
@@ -144,13 +150,13 @@ class Run:
 
     def rewind(self, remedy: Remedy) -> None:
         """Take weights, optimiser state and monitors back to a checkpoint, as a new generation."""
+        self.saver.settle(self)
         content = self.saver.content_of(remedy, self)
         self.learner.load(content.model, content.optim)
         kept = Progress.restored(content.step, content.generation, content.state)
         self.progress = self.progress.rewound(remedy, kept)
         self.saver.shelf.lineage = self.progress.lineage
         self.saver.saved_step = content.step
-        self.saver.settle(self)
         self.watch.restore(content.state["monitors"])
         begun = {when: told for when, told in self.audit.items() if when == "preflight"}
         self.audit = dict(content.state.get("audit", begun))
@@ -158,13 +164,13 @@ class Run:
     def keep_if_due(self) -> None:
         """Validate and save where the step just done asks for it; a rewind leaves none to save."""
         begin, step = time.monotonic(), self.progress.step
+        self.saver.hear(self)
         if step == self.saver.saved_step:
             return
         self.audit_if_due()
         last = step == self.recipe.train.steps
         evaluated = None
         if last or self.judge.due(step):
-        self.saver.hear(self)
             self.phase = "eval"
             evaluated = self.judge.judge(self, full=last)
             self.told(evaluated)
@@ -185,16 +191,16 @@ class Run:
         for told in auditing.audited(self):
             self.obey(told) if isinstance(told, Finding) else self.told(told)
 
+    def journal_waits(self, error: OSError) -> None:
+        """Say that a disk takes no more lines, while they can still be kept."""
+        self.told(waiting(self.progress.step, self.progress.generation, error))
+
     def ask_to_stop(self, reason: str, code: int) -> None:
         """Leave after this step, for a reason that is written down."""
         if not self.stop_reason:
             self.stop_reason, self.stop_exit = reason, code
 
     def fail(self, reason: str) -> None:
-    def journal_waits(self, error: OSError) -> None:
-        """Say that a disk takes no more lines, while they can still be kept."""
-        self.told(waiting(self.progress.step, self.progress.generation, error))
-
         """Leave after this step, for a reason that a person has to mend."""
         self.failure = reason
         self.ask_to_stop(reason, 1)
@@ -213,14 +219,14 @@ class Run:
         """Save the state after the last step and leave."""
         if self.failure:
             return self.ended("failed", 1, self.failure)
+        if self.progress.step == 0:
+            return self.ended("stopped", self.stop_exit, f"{self.stop_reason}; nothing to save")
         if self.progress.step < self.recipe.train.steps or self.stop_exit == 4:
             self.saver.save(self, "signal")
             return self.ended("stopped", self.stop_exit, self.stop_reason)
         return self.finished()
 
     def finished(self) -> Outcome:
-        if self.progress.step == 0:
-            return self.ended("stopped", self.stop_exit, f"{self.stop_reason}; nothing to save")
         """Point `final` at the last checkpoint; a run that ended in NaN does not finish."""
         evaluated, last = self.progress.last_eval, self.progress.last
         sound = (
@@ -232,6 +238,7 @@ class Run:
         if not sound:
             reason = "the run ended with numbers that are not finite; `best` is the last good one"
             return self.ended("failed", 1, reason)
+        self.saver.settle(self)
         if not self.failure:
             self.saver.finish()
         return self.ended("finished", 0, "")
@@ -245,7 +252,6 @@ class Run:
         self.told(
             End(
                 step=self.progress.step,
-        self.saver.settle(self)
                 generation=self.progress.generation,
                 state=state,
                 exit=code,

@@ -13,7 +13,7 @@ from surefoot.guard.situation import Forecast, Situation
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.run.device import is_here, kind_of
-from surefoot.run.memory import total_gib
+from surefoot.run.memory import available_gib, rss_mib, total_gib
 
 TOLD = ("TORCH", "NCCL", "CUDA_LAUNCH")  # what the names of debugging variables begin with
 UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # as /proc/cpuinfo names them
@@ -61,6 +61,13 @@ def device_gib(asked: str) -> float:
     if kind_of(asked) == "cuda":
         return torch.cuda.mem_get_info(None if asked in ("auto", "cuda") else asked)[1] / 2**30
     return total_gib()
+
+
+def usable_gib(asked: str) -> float:
+    """Give the memory that a run can come to hold on a device that is here, GiB."""
+    if kind_of(asked) == "cuda":
+        return device_gib(asked)
+    return available_gib() + rss_mib() / 1024  # what is left, and what this process has
 
 
 def fused_failed(recipe: Recipe) -> str:

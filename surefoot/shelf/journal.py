@@ -263,8 +263,9 @@ def stays(line: bytes) -> bool:
     if not isinstance(raw, dict):
         return False
     told = {raw.get("kind"), raw.get("name") if raw.get("kind") == "event" else None}
-    # what the shelf finds is found on one disk, not in the training
-    return not told.isdisjoint(AMBIENT | OUTSIDE) or raw.get("source") == "shelf"
+    # what is found on one disk or one machine is not found again by training again
+    local = str(raw.get("source")).startswith(("shelf", "machine:"))
+    return not told.isdisjoint(AMBIENT | OUTSIDE) or local
 
 
 def set_aside(path: Path, part: bytes, disk: Disk) -> None:

@@ -1,4 +1,4 @@
-"""Names what there is: recipes, mixers, rules, runs and every other kind, a line each."""
+"""Names what there is: recipes, mixers, rules, findings, runs, every kind, a line each."""
 
 import argparse
 from pathlib import Path
@@ -52,9 +52,13 @@ def choices(kind: str) -> dict[str, str]:
         from surefoot.guard import book
 
         return {name: entry.line() for name, entry in book.entries().items()}
+    if kind == "findings":
+        from surefoot.guard.meanings import meanings
+
+        return meanings()
     if kind in kinds.ROOMS:
         return kinds.sentences(kind)
-    known = ["recipes", *kinds.ROOMS, "runs"]
+    known = ["recipes", *kinds.ROOMS, "findings", "runs"]
     best = nearest(kind, known)
     hint = f"Did you mean {best[0]}? " if best else ""
     raise UsageError(

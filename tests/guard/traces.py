@@ -13,7 +13,7 @@ from typing import Any
 
 from surefoot import kinds
 from surefoot.recipe.schema import Recipe
-from surefoot.records import Event, Finding, Record, Remedy, Step
+from surefoot.records import Eval, Event, Finding, Record, Remedy, Step
 
 LR = 0.02
 STEPS = 2400
@@ -102,7 +102,12 @@ def run(steps: int = STEPS, sd: float = 0.07, seed: int = 0, kind: str = "gauss"
         decayed = 0.25 * max(0, number - DECAY) / (STEPS - DECAY)
         if number == DECAY + 1:
             found.append(Event(name="decay_start", step=number, planned=True))
-        found.append(step(number, curve(number) - decayed + sd * next(drawn)))
+        ce = curve(number) - decayed
+        found.append(step(number, ce + sd * next(drawn)))
+        if number % RECIPE.save.every == 0:
+            found.append(Event(name="saved", step=number, args={"bytes": 1}))
+            told = {"val_bpb": 1.0, "val_tokens": 30_000}
+            found.append(Eval(step=number, val_ce=ce + 0.04, **told))
     return found
 
 

@@ -8,6 +8,8 @@ from pydantic import Field
 from surefoot.recipe.choice import Choice
 from surefoot.records import Finding, Record, Step
 
+AMBIENT = True
+
 
 class Options(Choice):
     """How much space must stay."""

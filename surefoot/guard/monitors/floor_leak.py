@@ -24,6 +24,7 @@ from surefoot.guard.robust import Blocks
 from surefoot.recipe.choice import Choice
 from surefoot.records import Event, Finding, Record, Step
 
+ALSO = {"fell_too_fast": "Sees a loss that falls faster than its own curve can explain."}
 BLOCK = 50  # steps
 BLOCKS = 12  # that make 600 steps
 FIRST = 700  # step of the first look at the speed

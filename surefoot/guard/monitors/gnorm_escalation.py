@@ -19,6 +19,7 @@ from surefoot.guard.escalation import OVER, SIZE, Escalation
 from surefoot.recipe.choice import Choice
 from surefoot.records import Finding, Record, Remedy, Step
 
+ALSO = {"gnorm_spike": "Sees gradients that leap, again and again."}
 NEAR = 5  # steps among which spikes are counted
 
 

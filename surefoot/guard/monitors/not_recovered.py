@@ -20,6 +20,11 @@ from surefoot.guard.recovery import Recovery, Verdict
 from surefoot.recipe.choice import Choice
 from surefoot.records import Event, Finding, Record, Remedy, Step
 
+ALSO = {
+    "lr_after_raise": "Sees a raise that meets a low rate, at which nothing new can be learnt.",
+    "stuck_after_raise": "Sees a loss that stays on the spike of a raise.",
+}
+
 EARLY, LATE = 10, 100  # steps after a raise between which its spike must fall
 AROUND = 9  # steps whose median stands for a step
 
