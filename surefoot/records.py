@@ -14,6 +14,7 @@ Severity = Literal["note", "warn", "act", "refuse"]
 MEASURED = frozenset(
     {"t", "step_s", "data_s", "forward_s", "backward_s", "update_s", "save_stall_s", "eval_s"}
     | {"tok_per_s", "mfu_share", "alloc_retries", "gpu_temp_c", "disk_free_gib", "rank_age_s"}
+    | {"transient"}
     | {
         f"{name}_{unit}"
         for name in ("gpu_mem_alloc", "gpu_mem_peak", "gpu_mem_reserved", "rss")
@@ -55,6 +56,8 @@ class Step:
     grad_norm: float  # before clipping
     clipped: bool = False
     skipped: bool = False
+    # micro-batches left out: {rank, micro, of, positions, what, layer} each
+    skipped_micro: list[Mapping[str, Any]] | None = None
     nonfinite: Mapping[str, int] = field(default_factory=empty)
     # only on probe steps, or where the model has them
     layer_grad_norm: list[float] | None = None
@@ -83,6 +86,7 @@ class Step:
     gpu_mem_reserved_mib: float | None = None
     rss_mib: float | None = None
     alloc_retries: int | None = None  # so far
+    transient: list[int] | None = None  # ranks whose bad numbers were gone when done again
     disk_free_gib: float | None = None
     rank_age_s: Mapping[str, float] | None = None  # rank -> since it last moved on
 

@@ -17,7 +17,8 @@ from surefoot.integrations.folder import Folder
 from surefoot.recipe import schema
 from surefoot.records import End, Eval, Event, Finding, Header, Record, Remedy, Step
 
-NUMBERS = frozenset(one.name for one in fields(Step)) - {"step", "generation", "t", "nonfinite"}
+OWN = {"step", "generation", "t", "nonfinite", "skipped_micro", "transient"}  # not for others
+NUMBERS = frozenset(one.name for one in fields(Step)) - OWN
 QUIET = 200  # steps without an act finding, after which a checkpoint may be gone back to
 
 

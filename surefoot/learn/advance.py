@@ -1,24 +1,23 @@
 """One step: the only place where weights and optimiser state change while training."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from surefoot.learn import foreach, precision
+from surefoot.learn import foreach, oom
+from surefoot.learn.collect import Micro, collect, read
 from surefoot.learn.laps import Laps
 from surefoot.learn.learner import Group, Learner
+from surefoot.learn.sift import named, pooled, sift, spoilt
 from surefoot.model.batch import IGNORED, Batch
 from surefoot.plan.plan import Knobs
-from surefoot.randomness import key
 from surefoot.records import Step
 
-GREATEST = frozenset({"logit_max"})  # of all micro-batches; other stats are added
 FIELDS = ("ce", "entropy", "z2", "logit_max", "logit_sat_share", "layer_out_rms")
-NAMED = 8  # parameters with a non-finite gradient that a Step names
 
 
 def advance(
@@ -32,107 +31,99 @@ def advance(
     """Learn from one batch: gradients, one look at them, then an update or nothing at all."""
     laps = Laps(learner.device)
     known = Known(learner, knobs, batch, generation, tokens)
-    valid = known.fields["valid_tokens"]
-    if not valid:  # nothing to learn from: the mean over no target isn't a number
+    if not known.valid:  # nothing to learn from: the mean over no target isn't a number
         return known.step({"loss": math.nan, "ce": math.nan, "grad_norm": 0.0}, skipped=True)
-    learner.drop_gradients()
-    measured = collect(learner, batch, knobs, valid, probe, laps)
-    gradients = learner.gradients()
-    if learner.reduce is not None:
-        learner.reduce(list(gradients.values()))
-    norms = foreach.norms(list(gradients.values()))
-    told = read({**measured, "grad_norm": torch.linalg.vector_norm(norms)})
-    if not (math.isfinite(told["loss"]) and math.isfinite(told["grad_norm"])):
-        return known.step(told, skipped=True, nonfinite=nonfinite(learner, told), laps=laps)
-    extra: dict[str, Any] = {}
+    with oom.caught(learner, knobs.step, laps):
+        micros = learner.share.own(list(batch.micro(learner.micro_rows)))
+        return learned(learner, micros, known, probe, laps)
+
+
+def learned(learner: Learner, micros: list[Micro], known: "Known", probe: bool, laps: Laps) -> Step:
+    """Learn from all micro-batches; if that gives no number, from those that do give one."""
+    knobs, extra = known.knobs, dict[str, Any]()
+    seen = attempt(learner, micros, known, probe, laps)
+    if not seen.finite:
+        seen, extra = sifted(learner, micros, known, seen, probe, laps)
+    if not seen.finite:
+        learner.drop_gradients()
+        return known.step(seen.told, skipped=True, laps=laps, **extra)
     if probe:
-        extra["layer_grad_norm"] = by_layer(list(gradients), norms.tolist())
-    clipped = clip(list(gradients.values()), told["grad_norm"], learner.train.clip)
+        extra["layer_grad_norm"] = by_layer(list(seen.gradients), seen.norms.tolist())
+    gradients = list(seen.gradients.values())
+    seen.gradients.clear()  # each is freed with its own update
+    clipped = clip(gradients, seen.told["grad_norm"], learner.train.clip)
     del gradients
     lr, ratios = update(learner, knobs, probe)
     laps.lap("update")
     if probe:
         extra["update_ratio"] = read(ratios)
-    return known.step(told, lr=lr, clipped=clipped, laps=laps, **extra)
+    return known.step(seen.told, lr=lr, clipped=clipped, laps=laps, **extra)
 
 
-def collect(
-    learner: Learner, batch: Batch, knobs: Knobs, valid: int, probe: bool, laps: Laps
-) -> dict[str, Tensor]:
-    """Add up the gradients of all micro-batches; gives the step's loss and statistics."""
-    measured: dict[str, Tensor] = {}
-    micros = list(batch.micro(learner.micro_rows))
-    for number, micro in enumerate(micros):
-        if learner.random:
-            torch.manual_seed(key(learner.train.seed, "model", knobs.step, number) >> 1)
-        with precision.autocast(learner.precision, learner.device):
-            loss, stats = learner.loss(placed(micro, learner.device), knobs.values, valid, probe)
-        laps.lap("forward")
-        loss.backward()
-        laps.lap("backward")
-        # a model gives layer_out_rms as it is: its mean is taken over the micro-batches
-        if "layer_out_rms" in stats:
-            stats["layer_out_rms"] = stats["layer_out_rms"] / len(micros)
-        add(measured, {"loss": loss.detach(), **stats})
-    return measured
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The gradients of a step, and the one look at them."""
+
+    gradients: dict[str, Tensor]
+    norms: Tensor  # of each
+    told: dict[str, Any]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of it may reach the weights."""
+        return math.isfinite(self.told["loss"]) and math.isfinite(self.told["grad_norm"])
+
+
+def attempt(
+    learner: Learner, micros: Sequence[Micro], known: "Known", probe: bool, laps: Laps
+) -> Seen:
+    """Collect gradients, sum them over ranks, and look at them once."""
+    learner.drop_gradients()
+    measured = collect(learner, micros, known.knobs, known.valid, probe, laps)
+    if learner.over_ranks is not None:
+        measured = learner.over_ranks(learner, measured)
+    gradients = learner.gradients()
+    if learner.reduce is not None:
+        learner.reduce(list(gradients.values()))
+    norms = foreach.norms(list(gradients.values()))
+    told = read({**measured, "grad_norm": torch.linalg.vector_norm(norms)})
+    return Seen(gradients, norms, told)
+
+
+def sifted(
+    learner: Learner,
+    micros: list[Micro],
+    known: "Known",
+    first: Seen,
+    probe: bool,
+    laps: Laps,
+) -> tuple[Seen, dict[str, Any]]:
+    """Do a step again without the micro-batches that spoil it; tells which these were."""
+    first.gradients.clear()
+    found = pooled(learner, sift(learner, micros, known.knobs, known.valid))
+    laps.lap("sift")
+    extra: dict[str, Any] = {"skipped_micro": found.bad} if found.bad else {}
+    if not found.valid:
+        return first, {**extra, "nonfinite": named(found.where)}
+    known.left(found.valid)
+    seen = attempt(learner, found.good, known, probe, laps)
+    if not seen.finite:
+        found.where.update(unsound(learner, seen.told))
+    elif not found.bad:
+        extra["transient"] = list(range(learner.share.ranks))
+    return seen, {**extra, "nonfinite": named(found.where)}
+
+
+def unsound(learner: Learner, told: Mapping[str, Any]) -> dict[str, int]:
+    """Say what of a sum is not finite, though each part of it may be."""
+    if not math.isfinite(told["loss"]):
+        return {"loss": 1}
+    return {**named(spoilt(learner)), "grad_norm": 1}
 
 
 def counted(batch: Batch) -> int:
     """Count the targets that are learned from, over the whole step."""
     return batch.valid or int((batch.targets != IGNORED).sum())
-
-
-def placed(batch: Batch, device: torch.device) -> Batch:
-    """Bring a batch to the device that learns."""
-    parts = {name: getattr(batch, name) for name in ("tokens", "targets", "doc", "positions")}
-    moved = {
-        name: tensor.to(device, non_blocking=True)
-        for name, tensor in parts.items()
-        if tensor is not None
-    }
-    return replace(batch, **moved)
-
-
-def add(total: dict[str, Tensor], part: Mapping[str, Tensor]) -> None:
-    """Take one micro-batch's statistics into the step's."""
-    for name, value in part.items():
-        if name not in total:
-            total[name] = value
-        elif name in GREATEST:
-            total[name] = torch.maximum(total[name], value)
-        else:
-            total[name] = total[name] + value
-
-
-def read(measured: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read numbers from the device at once: the one time that a step waits for it."""
-    if not measured:
-        return {}
-    device = next(iter(measured.values())).device
-    wide = torch.float32 if device.type == "mps" else torch.float64
-    flat = [value.detach().flatten().to(device, wide) for value in measured.values()]
-    values = torch.cat(flat).tolist()
-    told: dict[str, Any] = {}
-    at = 0
-    for (name, tensor), piece in zip(measured.items(), flat, strict=True):
-        part = values[at : at + len(piece)]
-        told[name] = part if tensor.dim() else part[0]
-        at += len(piece)
-    return told
-
-
-def nonfinite(learner: Learner, told: Mapping[str, Any]) -> dict[str, int]:
-    """Say where numbers are not finite: the loss, or gradients by parameter; and drop them all."""
-    found: dict[str, int] = {}
-    if not math.isfinite(told["loss"]):
-        found["loss"] = 1
-    else:
-        counts = read({n: g.isfinite().logical_not().sum() for n, g in learner.gradients().items()})
-        bad = {name: int(count) for name, count in counts.items() if count}
-        found |= {name: bad[name] for name in list(bad)[:NAMED]}
-        found["grad_norm"] = 1
-    learner.drop_gradients()
-    return found
 
 
 def clip(gradients: list[Tensor], norm: float, limit: float) -> bool:
@@ -149,6 +140,7 @@ def update(
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Move every role's weights and free their gradients; gives the lr used, and size of change."""
     learner.wait_for_readers()
+    learner.moving = True
     used: dict[str, float] = {}
     ratios: dict[str, Tensor] = {}
     for group in learner.groups:
@@ -158,6 +150,7 @@ def update(
             parameter.grad = None
         if probe:
             ratios[group.role] = change(group, before)
+    learner.moving = False
     return used, ratios
 
 
@@ -185,6 +178,7 @@ class Known:
     def __init__(
         self, learner: Learner, knobs: Knobs, batch: Batch, generation: int, tokens: int
     ) -> None:
+        self.knobs = knobs
         self.planned = {group.role: knobs.lr[group.role] for group in learner.groups}
         self.fields: dict[str, Any] = {
             "step": knobs.step,
@@ -195,6 +189,15 @@ class Known:
             "valid_tokens": counted(batch),
             "knobs": dict(knobs.values),
         }
+
+    @property
+    def valid(self) -> int:
+        """Count the targets that are learned from."""
+        return self.fields["valid_tokens"]
+
+    def left(self, valid: int) -> None:
+        """Learn from fewer targets than the batch has."""
+        self.fields["valid_tokens"] = valid
 
     def step(self, told: Mapping[str, Any], laps: Laps | None = None, **more: Any) -> Step:
         """Put the record together; a step that was skipped tells the lr that was planned."""

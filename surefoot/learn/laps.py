@@ -25,6 +25,11 @@ class Laps:
         """End a part, which began where the one before ended."""
         self.marks.append((part, self.now()))
 
+    @property
+    def last(self) -> str:
+        """Name the part that ended last."""
+        return self.marks[-1][0]
+
     def seconds(self) -> dict[str, float]:
         """Give the seconds of each part; on a GPU this waits for the last one."""
         total: dict[str, float] = {}

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from surefoot import kinds
 from surefoot.errors import Problem, RecipeError, ShelfError
 from surefoot.learn import precision
+from surefoot.learn.share import Share
 from surefoot.model.parameters import ROLES, Declared, declarations
 from surefoot.recipe.choice import Choice
 from surefoot.recipe.schema import Train
 
+OverRanks = Callable[["Learner", Mapping[str, Tensor]], dict[str, Tensor]]  # sums what they found
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 SHOWN = 12  # lines of a table that a person reads
 
@@ -53,6 +55,12 @@ class Learner:
             self.loss = torch.compile(self.loss)
         self.read_until: torch.cuda.Event | None = None  # a save copies the weights until then
         self.reduce: Callable[[Sequence[Tensor]], None] | None = None  # sums gradients over ranks
+        self.rank = 0
+        self.share = Share()  # of each step's micro-batches
+        self.over_ranks: OverRanks | None = None
+        self.pool: Callable[[Mapping[str, Any]], list[dict[str, Any]]] | None = None  # by rank
+        self.micro_rows = train.batch  # of one forward pass
+        self.moving = False  # within an update: some weights are moved, others are not
 
     @property
     def roles(self) -> dict[str, list[str]]:
@@ -60,9 +68,9 @@ class Learner:
         return {group.role: list(group.parameters) for group in self.groups}
 
     @property
-    def micro_rows(self) -> int:
-        """Rows of one forward pass."""
-        return self.train.batch
+    def micro_batches(self) -> int:
+        """Count the micro-batches of a step, over all ranks."""
+        return self.train.batch * self.train.accumulate // self.micro_rows
 
     def slots(self) -> dict[str, Tensor]:
         """Give all optimiser state, live, by "<parameter>/<slot>"."""
@@ -97,6 +105,11 @@ class Learner:
     def gradients(self) -> dict[str, Tensor]:
         """Give the gradients that lie there, by parameter."""
         return {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+
+    def give_gradients(self, gradients: Mapping[str, Tensor]) -> None:
+        """Lay gradients there."""
+        for name, gradient in gradients.items():
+            self.parameters[name].grad = gradient
 
     def drop_gradients(self) -> None:
         """Free all gradients."""

@@ -8,13 +8,19 @@ from surefoot.records import Event, Remedy
 Bend = Event | Remedy
 
 # Names of events and remedies that change what later steps do; a checkpoint keeps them all.
-BENDING = frozenset({"lr_scale", "lr_ramp", "knob", "rewind", "skip", "user", "drill"})
+BENDING = frozenset({"lr_scale", "lr_ramp", "knob", "rewind", "skip", "user", "drill", "oom_split"})
 RAMP = 20  # steps over which a changed rate is reached
 
 
 def starts(bend: Bend) -> int:
     """Give the first step at which an event holds."""
     return bend.at_step if isinstance(bend, Remedy) else bend.step
+
+
+def micro_rows(bends: Sequence[Bend], step: int, rows: int) -> int:
+    """Give the rows of one forward pass: fewer from where memory ran out with more."""
+    splits = [bend for bend in bends if bend.name == "oom_split" and starts(bend) <= step]
+    return min([rows, *(int(bend.args["rows"]) for bend in splits)])
 
 
 def lr_factor(bends: Sequence[Bend], role: str, step: int) -> float:

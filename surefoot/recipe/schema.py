@@ -161,6 +161,8 @@ class Train(Section):
     """CPU threads; 0 = timed before training and written into the run's recipe"""
     deterministic: bool = False
     """Bit-equal repeats on a GPU, at a price in speed; a CPU always is"""
+    on_oom: Literal["stop", "split"] = "stop"
+    """When memory runs out: say what would fit and stop, or go on with fewer rows at once"""
 
 
 class Save(Section):

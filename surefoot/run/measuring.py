@@ -12,6 +12,7 @@ from surefoot.data.dataset import Dataset
 from surefoot.guard.situation import Forecast
 from surefoot.learn.advance import advance
 from surefoot.learn.learner import Learner
+from surefoot.learn.oom import OutOfMemory, smaller
 from surefoot.learn.threads import set_threads, time_threads
 from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
@@ -60,7 +61,7 @@ def measure(recipe: Recipe, dataset: Dataset) -> Timed:
         threads = recipe.train.threads if device.type != "cpu" else recipe.train.threads or cores()
         if device.type == "cpu":
             set_threads(threads)
-        reports: list[Any] = [advance(learner, batch, plan.at(plan.span.steps))]
+        reports: list[Any] = [first_step(learner, batch, plan)]
         if spent(reports[0]) < PATIENCE_S / 2:
             if device.type == "cpu" and not recipe.train.threads:
                 threads = set_threads(best_threads(learner, batch, plan))
@@ -76,6 +77,18 @@ def measure(recipe: Recipe, dataset: Dataset) -> Timed:
         base_mib=base,
         peak_mib=peak,
     )
+
+
+def first_step(learner: Learner, batch: Batch, plan: Plan) -> Any:
+    """Make one step, with fewer rows at once where memory runs out and the recipe allows it."""
+    while True:
+        try:
+            return advance(learner, batch, plan.at(plan.span.steps))
+        except OutOfMemory as error:
+            rows = smaller(learner.micro_rows)
+            if learner.train.on_oom != "split" or not rows or not error.whole:
+                raise
+            learner.micro_rows = rows
 
 
 def first_micro(recipe: Recipe, dataset: Dataset) -> Batch:

@@ -78,8 +78,8 @@ class Progress:
         return sorted((int(first), int(stop)) for first, stop in found)
 
     @classmethod
-    def replayed(cls, records: Iterable[Record], last: Remedy) -> "Progress":
-        """Gather what was decided up to and with a remedy, from the journal alone."""
+    def replayed(cls, records: Iterable[Record], last: Remedy | None) -> "Progress":
+        """Gather what was decided up to and with a remedy or the end, from the journal alone."""
         told = cls()
         for record in records:
             told.follow(record)

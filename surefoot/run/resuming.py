@@ -14,7 +14,7 @@ BOOK = {"out_dir_mixed": ("refuse!", "a run folder that holds another recipe's r
 # What may change from one start to the next without a word.
 FREE = (
     "logs.", "save.", "guard.", "limits.", "name", "purpose", "val.every", "val.prompts",
-    "val.batches", "train.threads", "train.device", "train.minutes",
+    "val.batches", "train.threads", "train.device", "train.minutes", "train.on_oom",
 )  # fmt: skip
 # What only bends the plan: the learning rate's own check looks at it.
 PLANNED = ("train.steps", "knobs.", "train.clip")

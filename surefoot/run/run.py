@@ -11,7 +11,9 @@ from surefoot.data.dataset import Dataset
 from surefoot.guard import playbook
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
+from surefoot.learn.oom import OutOfMemory, smaller
 from surefoot.model.batch import Batch
+from surefoot.plan.bends import micro_rows
 from surefoot.plan.plan import Plan
 from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Event, Finding, Record, Remedy, Step
@@ -87,6 +89,7 @@ class Run:
         begin, self.phase = time.monotonic(), "data"
         batch = self.ahead.get(step)
         self.data_s, self.phase = time.monotonic() - begin, "step"
+        self.learner.micro_rows = micro_rows(self.events, step, self.recipe.train.batch)
         return batch
 
     def probes(self, step: int) -> bool:
@@ -160,6 +163,20 @@ class Run:
         self.watch.restore(content.state["monitors"])
         begun = {when: told for when, told in self.audit.items() if when == "preflight"}
         self.audit = dict(content.state.get("audit", begun))
+
+    def split(self, error: OutOfMemory) -> bool:
+        """Go on with fewer rows at once, where the recipe allows it and it can be; else fail."""
+        rows, step = smaller(self.learner.micro_rows), self.progress.step + 1
+        if not (self.recipe.train.on_oom == "split" and rows and error.whole):
+            self.fail(f"{error}. {self.saver.newest(self)}")
+            return False
+        micros = self.recipe.train.batch * self.recipe.train.accumulate // rows
+        args = {"rows": rows, "micro_batches": micros, "at_step": step}
+        generation = self.progress.generation
+        self.watch.observe(
+            self.told(Event(name="oom_split", step=step, generation=generation, args=args))
+        )
+        return True
 
     def keep_if_due(self) -> None:
         """Validate and save where the step just done asks for it; a rewind leaves none to save."""

@@ -191,6 +191,12 @@ class Saver:
         newest = self.shelf.checkpoints()[0]
         self.shelf.point("final", newest)
 
+    def newest(self, run: "Run") -> str:
+        """Name the checkpoint that a later start goes on from."""
+        self.settle(run)
+        there = self.shelf.checkpoints()
+        return f"The last checkpoint is {there[0].name}" if there else "Nothing was saved yet"
+
     def stalled(self) -> float:
         """Give the seconds that saves took from the loop since the last time."""
         stall, self.stall = self.stall, 0.0

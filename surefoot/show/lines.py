@@ -50,7 +50,10 @@ def step_line(step: Step, left_s: float | None) -> str:
     front = f"{step.step:>7} {figure(step.loss):>8} {figure(step.ce):>8} "
     grad = figure(step.grad_norm, 3)
     line = f"{front}{grad:>8} {lr:>18} {speed:>6} {mem:>9} {left:>8}".rstrip()
-    return f"{line}  update left out" if step.skipped else line
+    if step.skipped:
+        return f"{line}  update left out"
+    parts = step.skipped_micro
+    return f"{line}  {len(parts)} of {parts[0]['of']} micro-batches left out" if parts else line
 
 
 def finding_lines(finding: Finding) -> list[str]:

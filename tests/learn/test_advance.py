@@ -51,7 +51,7 @@ def faulty_run(where: str, value: float, step_function: Advance = advance) -> li
         bad = step == 7
         made.reduce.armed = bad
         if bad and where == "loss":
-            model.spoil = {model.calls: value}
+            model.spoilt_at = {batch(step).position: value}
         told = step_function(made, batch(step), knobs(step))
         verdicts.append(told.skipped == bad)
         if not bad:
@@ -90,7 +90,7 @@ def test_a_step_that_updates_before_it_looks_is_found() -> None:
 def test_a_skipped_step_says_where_the_number_was_and_holds_no_gradient() -> None:
     model = toy()
     made = learner(model)
-    model.spoil = {0: math.nan}
+    model.spoilt_at = {0: math.nan}
     told = advance(made, batch(), knobs())
     assert told.skipped
     assert math.isnan(told.loss)
@@ -98,6 +98,7 @@ def test_a_skipped_step_says_where_the_number_was_and_holds_no_gradient() -> Non
     assert told.update_s is None
     assert not made.gradients()
 
+    model.spoilt_at = {}
     made.reduce = Fault(made, "gradient", math.nan)
     made.reduce.armed = True
     told = advance(made, batch(), knobs())
@@ -207,9 +208,9 @@ def test_the_lr_in_a_step_is_the_one_its_optimiser_got() -> None:
     for group in made.groups:
         real = group.optimiser.update
 
-        def spy(lr: float, momentum: float, role: str = group.role, real: Any = real) -> None:
+        def spy(lr: float, momentum: float, role: str = group.role, real: Any = real) -> float:
             got[role] = (lr, momentum)
-            real(lr, momentum)
+            return real(lr, momentum)
 
         group.optimiser.update = spy
     for step in range(1, 4):

@@ -52,6 +52,7 @@ class Toy(nn.Module):
         self.dropout = dropout
         self.random = dropout > 0
         self.spoil: dict[int, float] = {}  # call -> what its loss is multiplied with
+        self.spoilt_at: dict[int, float] = {}  # data position -> the same, each time it is read
         self.calls = 0
 
     def loss(
@@ -71,7 +72,7 @@ class Toy(nn.Module):
         stats = {"ce": ce.detach(), "logit_max": logits.detach().abs().max()}
         if probe:
             stats["layer_out_rms"] = torch.stack(rms)
-        loss = ce * self.spoil.get(self.calls, 1.0)
+        loss = ce * self.spoil.get(self.calls, 1.0) * self.spoilt_at.get(batch.position, 1.0)
         self.calls += 1
         return loss, stats
 

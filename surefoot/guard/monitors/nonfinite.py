@@ -1,4 +1,8 @@
-"""Sees losses and gradients that are not finite; their updates were already withheld."""
+"""Sees losses and gradients that are not finite; none of them reached the weights.
+
+A micro-batch that was left out of its step is noted, and so is a step that was left out whole; many
+within 100 steps, or whole steps one after the other, ask for a remedy and then for a stop.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -16,21 +20,22 @@ class Options(Choice):
     in_row: Annotated[int, Field(ge=1)] = 2
     """Whole steps one after the other that ask for a remedy"""
     in_window: Annotated[int, Field(ge=1)] = 3
-    """Bad steps in 100 that are still only noted"""
+    """Micro-batches left out of 100 steps that are still only noted"""
     stop_row: Annotated[int, Field(ge=1)] = 5
     """Whole steps one after the other that stop the run"""
 
 
 WINDOW = 100
+NAMED = 3  # places that a finding names
 
 
 class Monitor:
-    """Counts bad steps: in a row, and in the last hundred."""
+    """Counts what was left out: whole steps in a row, and all of the last hundred."""
 
     def __init__(self, options: Options, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
         self.options = options
         self.row = 0
-        self.bad: list[int] = []  # steps, at most WINDOW of them
+        self.bad: list[int] = []  # the step of each micro-batch left out, and of each whole step
 
     def observe(self, record: Record) -> list[Finding]:
         """Note each bad step; several ask for a remedy, many in a row for a stop."""
@@ -39,22 +44,38 @@ class Monitor:
         if not record.nonfinite:
             self.row = 0
             return []
-        self.row += 1
+        parts = [] if record.skipped else record.skipped_micro or []
+        self.row = 0 if parts else self.row + 1
         self.bad = [step for step in self.bad if record.step - WINDOW < step < record.step]
-        self.bad.append(record.step)
-        return [self.finding(record)]
+        self.bad += [record.step] * max(1, len(parts))
+        return [self.part(record, parts) if parts else self.whole(record)]
 
-    def finding(self, record: Step) -> Finding:
+    def part(self, record: Step, parts: list[Mapping[str, Any]]) -> Finding:
+        """Say which micro-batches were left out of a step that was made of the others."""
+        places = list(dict.fromkeys(f"rank {one['rank']}, {one['layer']}" for one in parts))
+        more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+        return Finding(
+            id="nonfinite",
+            severity="act" if self.many else "note",
+            what=f"step {record.step}",
+            value=f"{len(parts)} of {parts[0]['of']} micro-batches left out",
+            why=f"not finite ({'; '.join(places[:NAMED])}{more}); {self.often}",
+            instead="The step was made of the others: nothing of these reached the weights",
+            evidence={"in_row": 0, "in_window": len(self.bad), "stop": False, **record.nonfinite},
+            since=record.step,
+        )
+
+    def whole(self, record: Step) -> Finding:
         """Say what is not finite, and how often."""
-        options, many = self.options, len(self.bad) > self.options.in_window
-        acts = many or self.row in (options.in_row, options.stop_row) or self.row > options.stop_row
+        options = self.options
+        acts = self.row in (options.in_row, options.stop_row) or self.row > options.stop_row
         often = f", {self.row} in a row" if self.row > 1 else ""
         return Finding(
             id="nonfinite",
-            severity="act" if acts else "note",
+            severity="act" if acts or self.many else "note",
             what=f"step {record.step}",
             value=", ".join(record.nonfinite),
-            why=f"not finite{often} ({len(self.bad)} of the last {WINDOW} steps)",
+            why=f"not finite{often} ({self.often})",
             instead="The update was left out: weights and optimiser state are untouched",
             evidence={
                 "in_row": self.row,
@@ -64,6 +85,16 @@ class Monitor:
             },
             since=record.step - self.row + 1,
         )
+
+    @property
+    def many(self) -> bool:
+        """Whether more was left out than is only noted."""
+        return len(self.bad) > self.options.in_window
+
+    @property
+    def often(self) -> str:
+        """Tell how many were left out lately."""
+        return f"{len(self.bad)} in the last {WINDOW} steps"
 
     def state(self) -> dict[str, Any]:
         """Give the counts."""
