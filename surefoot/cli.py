@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows its code
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     asked = argparse.Namespace(json="--json" in words, debug="--debug" in words, folder=None)
+    asked.line = words  # as it was typed: several ranks are started with the same words
     try:
         code = answer(words, asked)
         sys.stdout.flush()

@@ -15,6 +15,7 @@ MEASURED = frozenset(
     {"t", "step_s", "data_s", "forward_s", "backward_s", "update_s", "save_stall_s", "eval_s"}
     | {"tok_per_s", "mfu_share", "alloc_retries", "gpu_temp_c", "disk_free_gib", "rank_age_s"}
     | {"transient"}
+    | {"loss_checksum"}  # one a rank: a run may change their number on the way
     | {
         f"{name}_{unit}"
         for name in ("gpu_mem_alloc", "gpu_mem_peak", "gpu_mem_reserved", "rss")
@@ -226,7 +227,13 @@ def written(value: Any) -> Any:
 
 def number(value: Any) -> Any:
     """Turn "nan", "inf" and "-inf" back into floats."""
-    return float(value) if value in ("nan", "inf", "-inf") else value
+    if isinstance(value, str):
+        return float(value) if value in ("nan", "inf", "-inf") else value
+    if isinstance(value, list):
+        return [number(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, Mapping):
+        return {key: number(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def line(record: Record) -> str:

@@ -37,7 +37,7 @@ class Share:
     def by_lane(self, own: Sequence[tuple[int, T]], step: int) -> Iterator[list[tuple[int, T]]]:
         """Put numbered micro-batches of a step of so many into lanes, in order."""
         each = max(1, step // self.lanes)
-        for _, lane in groupby(own, lambda micro: micro[0] // each):
+        for _, lane in groupby(own, lambda micro: min(micro[0] // each, self.lanes - 1)):
             yield list(lane)
 
 

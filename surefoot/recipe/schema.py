@@ -140,7 +140,7 @@ class Train(Section):
     batch: Count = 8
     """Rows of a micro-batch, on each rank"""
     accumulate: Count = 1
-    """Micro-batches of a step"""
+    """Micro-batches of a step, on each rank of the first start; a run's own recipe has them all"""
     effective_batch: Count | None = None
     """Rows of a step; refused if it isn't batch x accumulate x ranks"""
     seq_len: Count = 256
@@ -231,6 +231,17 @@ class Limits(Section):
     """Price of one device's hour"""
 
 
+class Distributed(Section):
+    """How several processes, the ranks, train one model."""
+
+    reduce: Literal["ring", "exact"] = "ring"
+    """How gradients are summed: fast, or with the same bits for every number of ranks"""
+    lanes: Count | None = None
+    """Parts of a step that `exact` adds as a tree, a power of two; none = ranks at first"""
+    timeout_s: Positive = 600.0
+    """Seconds that ranks wait for one of them within a step"""
+
+
 class Logs(Section):
     """What is written beside the journal."""
 
@@ -260,6 +271,7 @@ class Recipe(Section):
     save: Save = table({})
     guard: Guard = table({})
     limits: Limits = table({})
+    distributed: Distributed = table({})
     logs: Logs = table({})
 
     @model_validator(mode="before")

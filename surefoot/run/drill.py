@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from surefoot.run.run import Run
 
 
-def read(drill: str) -> tuple[str, int]:
-    """Read KIND@STEP."""
+def read(drill: str, ranks: int = 1) -> tuple[str, int]:
+    """Read KIND@STEP; what is planted in a learner or its data needs a run of one rank."""
     kind, _, number = drill.partition("@")
     if kind not in kinds.names("faults") or not number.isdigit() or int(number) < 1:
         raise UsageError(
@@ -21,6 +21,15 @@ def read(drill: str) -> tuple[str, int]:
                 value=drill,
                 why=f"it is KIND@STEP, with KIND one of {', '.join(kinds.names('faults'))}",
                 instead="Write --drill lr_x30@200",
+            )
+        )
+    if ranks > 1 and hasattr(kinds.find("faults", kind), "plant"):
+        raise UsageError(
+            Problem(
+                what="--drill",
+                value=drill,
+                why=f"it would be planted in one of {ranks} ranks, and their models would part",
+                instead="Write --procs 1, or --drill lr_x30@200, which all ranks follow",
             )
         )
     return kind, int(number)

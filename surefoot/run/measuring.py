@@ -27,9 +27,11 @@ from surefoot.run.forecast import (
     muon_share,
     roofline_s,
 )
+from surefoot.run.launched import Place
 from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.opening import make_learner
 
+ALONE = Place()
 WARM = 2  # steps that allocate and import
 ROUNDS = 5  # timed steps, where they are short
 PATIENCE_S = 4.0  # one step longer than half of this is measurement enough
@@ -46,9 +48,10 @@ class Timed:
     update_s: float
     base_mib: float  # of the process before any of it
     peak_mib: float
+    ranks: int = 1  # that share a step's micro-batches
 
 
-def measure(recipe: Recipe, dataset: Dataset) -> Timed:
+def measure(recipe: Recipe, dataset: Dataset, place: Place = ALONE) -> Timed:
     """Time steps with each number of threads that could be best; nothing of it stays."""
     device = device_of(recipe.train.device)
     fork = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
@@ -58,13 +61,14 @@ def measure(recipe: Recipe, dataset: Dataset) -> Timed:
         learner = make_learner(recipe)
         batch = first_micro(recipe, dataset)
         plan = Plan(recipe)
-        threads = recipe.train.threads if device.type != "cpu" else recipe.train.threads or cores()
+        most = max(1, cores() // place.local_world)
+        threads = recipe.train.threads if device.type != "cpu" else recipe.train.threads or most
         if device.type == "cpu":
             set_threads(threads)
         reports: list[Any] = [first_step(learner, batch, plan)]
         if spent(reports[0]) < PATIENCE_S / 2:
             if device.type == "cpu" and not recipe.train.threads:
-                threads = set_threads(best_threads(learner, batch, plan))
+                threads = set_threads(best_threads(learner, batch, plan, most))
             reports = steps(learner, batch, plan)
         peak = peak_mib(device)
     micro = [report.forward_s + report.backward_s for report in reports]
@@ -76,6 +80,7 @@ def measure(recipe: Recipe, dataset: Dataset) -> Timed:
         update_s=statistics.median(report.update_s for report in reports),
         base_mib=base,
         peak_mib=peak,
+        ranks=place.world,
     )
 
 
@@ -102,14 +107,14 @@ def spent(report: Any) -> float:
     return report.forward_s + report.backward_s + report.update_s
 
 
-def best_threads(learner: Learner, batch: Batch, plan: Plan) -> int:
-    """Choose between one thread and all cores by the clock; a tie goes to one."""
-    if cores() == 1:
+def best_threads(learner: Learner, batch: Batch, plan: Plan, most: int) -> int:
+    """Choose between one thread and this rank's cores by the clock; a tie goes to one."""
+    if most == 1:
         return 1
     last = plan.at(plan.span.steps)
-    took = time_threads(lambda: advance(learner, batch, last), [1, cores()])
+    took = time_threads(lambda: advance(learner, batch, last), [1, most])
     # spinning up a second core for a tenth is no gain on a machine that has other work
-    return 1 if took[1] <= 1.1 * took[cores()] else cores()
+    return 1 if took[1] <= 1.1 * took[most] else most
 
 
 def steps(learner: Learner, batch: Batch, plan: Plan) -> list[Any]:
@@ -175,7 +180,7 @@ def forecast(
 def run_seconds(recipe: Recipe, timed: Timed, micro_s: float, dataset: Dataset | None) -> float:
     """Add up steps, validations, samples and saves."""
     train, val = recipe.train, recipe.val
-    step = train.accumulate * micro_s + timed.update_s
+    step = train.accumulate / timed.ranks * micro_s + timed.update_s
     evals = (train.steps // val.every if val.every else 0) + 1
     limit = val.batches * train.batch * train.seq_len or 100_000
     val_tokens = min(limit, dataset.val_tokens if dataset is not None else limit)
@@ -189,7 +194,7 @@ def steps_in(recipe: Recipe, timed: Timed, dataset: Dataset) -> int:
     """Turn minutes into steps."""
     assert recipe.train.minutes is not None, "steps are given"
     target = recipe.train.minutes * 60
-    step = recipe.train.accumulate * timed.micro_s + timed.update_s
+    step = recipe.train.accumulate / timed.ranks * timed.micro_s + timed.update_s
     guess = max(1, round(target / step))
     for _ in range(6):  # validations take their share, which depends on the steps
         train = recipe.train.model_copy(update={"steps": guess})

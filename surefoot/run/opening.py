@@ -21,6 +21,7 @@ from surefoot.guard.acceptance import Accepted
 from surefoot.guard.monitor import Watch
 from surefoot.guard.ruling import LONG_STEPS
 from surefoot.learn.learner import Learner
+from surefoot.learn.ranks import Ranks
 from surefoot.learn.threads import set_threads
 from surefoot.model.facts import forecast_parameters
 from surefoot.model.model import build
@@ -31,6 +32,7 @@ from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Header, Remedy, parse, read
 from surefoot.run.device import device_of, machine
 from surefoot.run.judging import Judge
+from surefoot.run.leading import Lead
 from surefoot.run.progress import Progress
 from surefoot.run.run import Run
 from surefoot.run.saving import Saver
@@ -60,6 +62,8 @@ class Opening:
     events: tuple[Event, ...] = ()  # a person's decisions that bend the plan from here on
     fresh: tuple[str, ...] = ()  # roles whose optimiser state is dropped by consent
     accepted: tuple[Accepted, ...] = ()  # refusals that a person takes upon himself
+    ranks: Ranks = field(default_factory=Ranks)
+    launch: str = ""  # names the launcher that started the ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +225,12 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     insist(opening)
     progress = Progress() if old is None else old.progress()
     learner = make_learner(recipe)
-    shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, how(recipe))
+    made = how(recipe, opening.ranks.world)
+    shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, made)
     shelf.fence = lock.check
     shelf.lineage = progress.lineage
     plan = Plan(recipe, progress.bends)
-    facts = watch_facts(recipe, opening.dataset, learner)
+    facts = watch_facts(recipe, opening.dataset, learner, opening.ranks.world)
     watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
     if old is not None:
         learner.load(old.content.model, slots(learner, old.content, opening.fresh))
@@ -247,13 +252,14 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         signals=Signals(recipe.save.grace_s, lambda: newest_name(folder)),
         ahead=Ahead(lambda step: opening.dataset.batch(step, run.progress.skips)),
         lock=lock,
+        lead=Lead(opening.ranks),
         audit=dict(
             opening.facts.get("audit", {}) if old is None else old.content.state.get("audit", {})
         ),
     )
     shelf.journal = run.journal
-    run.telemetry = Telemetry(run, disk)
     run.journal.trouble = run.journal_waits
+    run.telemetry = Telemetry(run, disk)
     for listener in (run.overhear, run.telemetry, *opening.listeners):
         run.journal.subscribe(listener)
     run.told(Header(step=progress.step, generation=progress.generation, facts=header(run, opening)))
@@ -288,7 +294,9 @@ def slots(learner: Learner, content: Content, fresh: Sequence[str]) -> dict[str,
     return kept | {n: t for n, t in own.items() if n.rsplit("/", 1)[0] in new}
 
 
-def watch_facts(recipe: Recipe, dataset: Dataset, learner: Learner) -> dict[str, Any]:
+def watch_facts(
+    recipe: Recipe, dataset: Dataset, learner: Learner, ranks: int = 1
+) -> dict[str, Any]:
     """Tell the monitors what they can't see in the steps."""
     return {
         "recipe": recipe,
@@ -297,14 +305,14 @@ def watch_facts(recipe: Recipe, dataset: Dataset, learner: Learner) -> dict[str,
         "unigram_entropy": dataset.entropy,
         "bigram_entropy": dataset.pair_entropy,
         "mem_gib": usable_gib(recipe.train.device),
-        "world": 1,
+        "world": ranks,
     }
 
 
 def fresh(run: Run) -> tuple[Learner, Watch]:
     """Make the learner and the monitors of step 0 again."""
     learner = make_learner(run.recipe)
-    facts = watch_facts(run.recipe, run.dataset, learner)
+    facts = watch_facts(run.recipe, run.dataset, learner, run.lead.ranks.world)
     planned = {"planned": lambda step: run.plan.at(step).lr}
     return learner, Watch(run.recipe.guard.monitors, {**facts, **planned})
 
@@ -325,14 +333,14 @@ def checkpoint_bytes(learner: Learner) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def how(recipe: Recipe) -> dict[str, Any]:
+def how(recipe: Recipe, ranks: int = 1) -> dict[str, Any]:
     """Tell what made a checkpoint."""
     return {
         "surefoot": surefoot.__version__,
         "env": {
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
-            "world": 1,
+            "world": ranks,
             "deterministic": recipe.train.deterministic,
         },
     }
@@ -343,6 +351,8 @@ def header(run: Run, opening: Opening) -> dict[str, Any]:
     return {
         "surefoot": surefoot.__version__,
         **machine(run.learner.device),
+        "world": run.lead.ranks.world,
+        **({"launch": opening.launch} if opening.launch else {}),
         "host_hash": host_hash(),
         "argv": sys.argv[1:],
         "pid": os.getpid(),

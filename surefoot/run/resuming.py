@@ -15,6 +15,7 @@ BOOK = {"out_dir_mixed": ("refuse!", "a run folder that holds another recipe's r
 FREE = (
     "logs.", "save.", "guard.", "limits.", "name", "purpose", "val.every", "val.prompts",
     "val.batches", "train.threads", "train.device", "train.minutes", "train.on_oom",
+    "distributed.timeout_s",
 )  # fmt: skip
 # What only bends the plan: the learning rate's own check looks at it.
 PLANNED = ("train.steps", "knobs.", "train.clip")
@@ -90,12 +91,15 @@ def refuse(folder: Path, changes: Mapping[str, tuple[Any, Any]]) -> None:
     )
 
 
-def as_there(asked: Recipe, there: Recipe) -> Recipe:
-    """Fill in what the first start worked out by itself, so that only real changes differ."""
+def as_there(asked: Recipe, there: Recipe, ranks: int = 1) -> Recipe:
+    """Fill in what the first start, with so many ranks, worked out: only real changes differ."""
     model = asked.model
     if not model.vocab:
         model = model.model_copy(update={"vocab": there.model.vocab})
     steps = there.train.steps if asked.train.minutes else asked.train.steps
     threads = asked.train.threads or there.train.threads
-    same_name = asked.model_copy(update={"model": model})
-    return write.resolved(same_name, steps=steps, threads=threads)
+    lanes = asked.distributed.lanes or there.distributed.lanes
+    own = asked.distributed.model_copy(update={"lanes": lanes})
+    same_name = asked.model_copy(update={"model": model, "distributed": own})
+    micros = asked.train.accumulate * ranks
+    return write.resolved(same_name, steps=steps, threads=threads, accumulate=micros)

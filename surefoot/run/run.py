@@ -12,6 +12,7 @@ from surefoot.guard import playbook
 from surefoot.guard.monitor import Watch
 from surefoot.learn.learner import Learner
 from surefoot.learn.oom import OutOfMemory, smaller
+from surefoot.learn.ranks import Ranks
 from surefoot.model.batch import Batch
 from surefoot.plan.bends import micro_rows
 from surefoot.plan.plan import Plan
@@ -20,6 +21,7 @@ from surefoot.records import End, Event, Finding, Record, Remedy, Step
 from surefoot.run import auditing
 from surefoot.run.casting import case_of, planned_events
 from surefoot.run.judging import Judge
+from surefoot.run.leading import Lead
 from surefoot.run.memory import disk_free_gib, peak_rss_mib, reset_peak_rss, rss_mib
 from surefoot.run.progress import Progress
 from surefoot.run.saving import Saver
@@ -61,6 +63,7 @@ class Run:
     signals: Signals
     ahead: Ahead
     lock: Lock
+    lead: Lead = field(default_factory=lambda: Lead(Ranks()))
     telemetry: Telemetry | None = None
     phase: str = "idle"  # data, step, eval, save: what the heartbeat tells
     stop_reason: str = ""
@@ -88,6 +91,7 @@ class Run:
         """Give a step's batch, drawn ahead."""
         begin, self.phase = time.monotonic(), "data"
         batch = self.ahead.get(step)
+        self.lead.announce(self, step)
         self.data_s, self.phase = time.monotonic() - begin, "step"
         self.learner.micro_rows = micro_rows(self.events, step, self.recipe.train.batch)
         return batch
@@ -113,6 +117,7 @@ class Run:
             tok_per_s=round(seen / seconds, 1),
             rss_mib=rss_mib(),
             disk_free_gib=disk_free_gib(self.folder) if self.probes(report.step) else None,
+            **self.lead.answers(self, report),
         )
         self.stall_s = 0.0
         for event in planned_events(self.progress.last, full, self.plan):
@@ -156,6 +161,7 @@ class Run:
         self.saver.settle(self)
         content = self.saver.content_of(remedy, self)
         self.learner.load(content.model, content.optim)
+        self.lead.again(self)
         kept = Progress.restored(content.step, content.generation, content.state)
         self.progress = self.progress.rewound(remedy, kept)
         self.saver.shelf.lineage = self.progress.lineage
@@ -167,7 +173,8 @@ class Run:
     def split(self, error: OutOfMemory) -> bool:
         """Go on with fewer rows at once, where the recipe allows it and it can be; else fail."""
         rows, step = smaller(self.learner.micro_rows), self.progress.step + 1
-        if not (self.recipe.train.on_oom == "split" and rows and error.whole):
+        splits = self.recipe.train.on_oom == "split" and self.lead.alone
+        if not (splits and rows and error.whole):
             self.fail(f"{error}. {self.saver.newest(self)}")
             return False
         micros = self.recipe.train.batch * self.recipe.train.accumulate // rows

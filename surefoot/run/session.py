@@ -10,6 +10,7 @@ from surefoot.guard import book
 from surefoot.guard.acceptance import STOPPED, Accepted, Names, before
 from surefoot.guard.preflight import refusals, rule
 from surefoot.guard.situation import Forecast
+from surefoot.learn.ranks import Ranks
 from surefoot.plan.plan import Plan
 from surefoot.recipe import load as recipes
 from surefoot.recipe import write
@@ -20,6 +21,7 @@ from surefoot.run import drill, ways
 from surefoot.run.auditing import preflighted
 from surefoot.run.device import device_of, is_here
 from surefoot.run.folder import find_run, new_folder, read_status
+from surefoot.run.launched import Place, first_ranks, fitting, last_ranks, of_each, spread
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
 from surefoot.run.progress import branch_of
@@ -52,6 +54,8 @@ class Asked:
     pin: str | None = None
     dry: bool = False
     timed: bool = True
+    place: Place = Place()  # noqa: RUF009 (frozen)
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def choose(asked: Asked) -> Chosen:
         there = stored(folder)
         if asked.named and asked.what:
             loaded = recipes.load(asked.what, asked.changes)
-            recipe = as_there(loaded.recipe, there)
+            recipe = as_there(loaded.recipe, there, first_ranks(folder))
         else:
             loaded = recipes.load(folder / "recipe.toml", asked.changes)
             recipe = as_there(loaded.recipe, there)
@@ -100,17 +104,20 @@ def choose(asked: Asked) -> Chosen:
     given = frozenset(loaded.sources)
     if asked.run is not None and (asked.run / "recipe.toml").is_file():
         there = stored(asked.run)
-        recipe = as_there(loaded.recipe, there)
+        recipe = as_there(loaded.recipe, there, first_ranks(asked.run))
         changed = differences(there, recipe)
         refuse(asked.run, {k: v for k, v in changed.items() if barred({k: v}) or planned(k)})
         return Chosen(recipe, loaded.where, given, asked.run, there)
-    return Chosen(loaded.recipe, loaded.where, given)
+    recipe = spread(loaded.recipe, asked.ranks.world)
+    if wrong := fitting(recipe, asked.ranks.world):
+        raise RecipeError(*wrong)
+    return Chosen(recipe, loaded.where, given)
 
 
 def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ended:
     """Start a new run."""
     if asked.drill is not None:
-        drill.read(asked.drill)  # a mistake in it is told before the corpus is read
+        drill.read(asked.drill, asked.ranks.world)  # a mistake is told before the corpus is read
     if asked.start is not None:
         raise UsageError(
             Problem("--from", asked.start, "there is no run to go on with", "Add --resume RUN")
@@ -120,13 +127,14 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         device_of(chosen.recipe.train.device)  # says that it isn't there
     recipe, dataset = read_data(chosen.recipe, terminal.preparing)
     home = asked.run or Path("runs")
-    timed = measure(recipe, dataset) if asked.timed and here else None
+    timed = measure(recipe, dataset, asked.place) if asked.timed and here else None
     recipe = settled(recipe, chosen.given, timed, dataset)
     cost = forecast(recipe, dataset, nearest_folder(home), timed)
     ahead = leaks(recipe)
-    situation = situated(recipe, dataset, cost, pin=asked.pin, leaks=ahead)
+    each, world = of_each(recipe, asked.ranks.world), asked.ranks.world
+    situation = situated(each, dataset, cost, pin=asked.pin, leaks=ahead, world=world)
     names = Names(asked.accept, tuple(recipe.guard.accept))
-    findings, accepted = rule(recipe, situation, names)
+    findings, accepted = rule(each, situation, names)
     terminal.rules = len(book.entries())
     terminal.plan(recipe, chosen.where, dataset, cost, findings)
     if asked.dry or refusals(findings):
@@ -136,7 +144,16 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         edge.folder = folder
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
     facts |= {"audit": preflighted(ahead)}
-    opening = Opening(recipe, dataset, findings, facts, (terminal,), accepted=tuple(accepted))
+    opening = Opening(
+        recipe,
+        dataset,
+        findings,
+        facts,
+        (terminal,),
+        accepted=tuple(accepted),
+        ranks=asked.ranks,
+        launch=asked.place.launch,
+    )
     terminal.folder(folder)
     run = begin(opening, folder)
     if asked.drill is not None:
@@ -162,6 +179,8 @@ def resumed(asked: Asked, chosen: Chosen, terminal: Terminal) -> Ended:
     folder, recipe, there = chosen.folder, chosen.recipe, chosen.there
     changes = differences(there, recipe)
     refuse(folder, barred(changes, asked.fresh))
+    if wrong := fitting(recipe, asked.ranks.world):
+        raise RunError(*wrong, exit=3)
     status = read_status(folder)
     if status.get("state") == "finished" and not any(planned(key) for key in changes):
         terminal.said(f"finished at step {status.get('step')}: {folder}")
@@ -192,17 +211,19 @@ def going_on(
     ]
     cost = forecast(recipe, dataset, folder, None)
     ahead = leaks(recipe) if content is None else None  # from the beginning: as a new run does
+    each = of_each(recipe, asked.ranks.world)
     situation = situated(
-        recipe,
+        each,
         dataset,
         cost,
+        world=asked.ranks.world,
         pin=asked.pin,
         plan_changed=any(planned(key) for key in changes),
         run=str(folder),
         leaks=ahead,
         **rates(recipe, content, folder, events),
     )
-    findings, accepted = rule(recipe, situation, names)
+    findings, accepted = rule(each, situation, names)
     terminal.rules = len(book.entries())
     if asked.dry or refusals(findings):
         terminal.plan(recipe, chosen.where, dataset, cost, findings)
@@ -215,11 +236,30 @@ def going_on(
         terminal.said(fallback(old.skipped, old.content))
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
+    tell_ranks(asked.ranks.world, last_ranks(folder), recipe, terminal)
     # told again each time: what was said before the first save is cut off with the rest
     bends, taken = tuple(events), tuple(dict.fromkeys([*names.before, *accepted]))
     facts = {} if ahead is None else {"audit": preflighted(ahead)}
-    opening = Opening(recipe, dataset, findings, facts, (terminal,), bends, fresh, taken)
+    opening = Opening(
+        recipe,
+        dataset,
+        findings,
+        facts,
+        (terminal,),
+        bends,
+        fresh,
+        taken,
+        asked.ranks,
+        asked.place.launch,
+    )
     return trained(go_on(opening, folder, lock, old, disk), terminal)
+
+
+def tell_ranks(now: int, before: int, recipe: Recipe, terminal: Terminal) -> None:
+    """Say how the same batches are shared out when the number of ranks has changed."""
+    if now != before:
+        old, new = (recipe.train.accumulate // ranks for ranks in (before, now))
+        terminal.said(f"ranks    {before} -> {now}: accumulate {old} -> {new}, same batches")
 
 
 def accepting(folder: Path, asked: Asked, recipe: Recipe) -> Names:
@@ -334,6 +374,7 @@ def trained(run: Run, terminal: Terminal) -> Ended:
     terminal.samples = lambda: run.judge.samples
     try:
         with run.signals:
+            run.lead.begin(run)
             # a signal may have come while the run was opened
             outcome: Outcome = run.saved_and_stopped() if run.stop_requested else train(run)
     finally:

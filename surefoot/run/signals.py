@@ -14,8 +14,11 @@ POLITE = {signal.SIGINT: 130, signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIG
 class Signals:
     """Remembers the first signal; while it is a context, the process's handlers are ours."""
 
-    def __init__(self, grace_s: float, newest: Callable[[], str] = str) -> None:
+    def __init__(
+        self, grace_s: float, newest: Callable[[], str] = str, quiet: bool = False
+    ) -> None:
         self.grace_s, self.newest = grace_s, newest  # the name of the newest checkpoint, or ""
+        self.quiet = quiet  # of several ranks the first one speaks
         self.caught: signal.Signals | None = None
         self.timer: threading.Timer | None = None
         self.before: dict[int, object] = {}
@@ -40,7 +43,8 @@ class Signals:
         self.caught = signal.Signals(number)
         kept = self.newest()
         last = f"the last save is {kept}" if kept else "nothing is saved yet"
-        said(f"stopping after this step (again: leave now, {last})")
+        if not self.quiet:
+            said(f"stopping after this step (again: leave now, {last})")
         over = f"the {self.grace_s:g} s of save.grace_s are over: "
         self.timer = threading.Timer(self.grace_s, self.leave, (over, 128 + number))
         self.timer.daemon = True
@@ -50,7 +54,8 @@ class Signals:
         """End this process at once; what is committed stands."""
         kept = self.newest()
         last = f"last checkpoint {kept}" if kept else "nothing was saved"
-        said(f"{why}ended at once; {last}")
+        if not self.quiet:
+            said(f"{why}ended at once; {last}")
         os._exit(code)
 
     def hurried(self, number: int) -> int:

@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from surefoot.records import End, Eval, Record, Step, read, written
 from surefoot.run.memory import rss_mib
+from surefoot.run.progress import Progress
 from surefoot.shelf.disk import Disk
 from surefoot.show.columns import Tables
 from surefoot.show.lines import Lines, fitted
@@ -106,18 +108,26 @@ class Telemetry:
         self.replace("report.md", report(self.run.recipe, past, self.run.judge.samples))
 
 
+class Beating(Protocol):
+    """What has a pulse: a run, or what one of its other ranks holds."""
+
+    folder: Path
+    phase: str
+    progress: Progress
+
+
 class Heartbeat(threading.Thread):
     """Says every ten seconds that the process lives, and where its loop is."""
 
-    def __init__(self, run: "Run", disk: Disk) -> None:
+    def __init__(self, run: Beating, disk: Disk, rank: int = 0, local_rank: int = 0) -> None:
         super().__init__(daemon=True, name="heartbeat")
-        self.run_, self.disk = run, disk
+        self.run_, self.disk, self.rank, self.local_rank = run, disk, rank, local_rank
         self.ended = threading.Event()
         self.start()
 
     def run(self) -> None:
         """Beat until closed."""
-        path = self.run_.folder / "heartbeat_rank0.jsonl"
+        path = self.run_.folder / f"heartbeat_rank{self.rank}.jsonl"
         while True:
             with contextlib.suppress(OSError):  # as for the tables: the journal tells of it
                 self.write(path)
@@ -137,8 +147,9 @@ class Heartbeat(threading.Thread):
         last, used = self.run_.progress.last, rss_mib()
         return {
             "t": round(time.time(), 3),
-            "rank": 0,
-            "local_rank": 0,
+            "rank": self.rank,
+            "local_rank": self.local_rank,
+            "pid": os.getpid(),
             "step": self.run_.progress.step,
             "phase": self.run_.phase,
             "step_s": last.step_s if last else None,

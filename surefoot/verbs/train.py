@@ -3,11 +3,17 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from surefoot.learn.ranks import Ranks
+    from surefoot.run.launched import Place
 
 TAKES = "[RECIPE] [key=VALUE ...]"
 EXAMPLES = """
 surefoot train train.steps=20 val.every=0
 surefoot train --resume last
+surefoot train starter --procs 2 --dry
 """
 
 
@@ -22,6 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--total-steps", type=int, metavar="N", help="the same as train.steps=N")
     add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")
     add("--pin", metavar="SHA", help="hash of the recipe that this must be")
+    add("--procs", type=int, metavar="N", help="ranks on this machine that share each step")
     add("--device", help="auto, cpu or cuda")
     add("--drill", metavar="KIND@STEP", help="put a fault in on purpose, to see it answered")
     add("--plain", action="store_true", help="plain lines: no colour, nothing redrawn")
@@ -30,11 +37,37 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(asked: argparse.Namespace) -> int:
-    """Train, and give the exit code that says how it ended."""
+    """Train, alone or as one of several ranks, and give the exit code that says how it ended."""
+    from surefoot.run.launched import place
+
+    here = place()
+    if asked.procs is not None and asked.procs != here.world:
+        from surefoot.run.launcher import launched
+
+        return launched(asked.procs, here, asked.line)
+    if here.world == 1:
+        return trained(asked, here)
+
+    from surefoot.run.following import follow
+    from surefoot.run.joined import joined
+
+    with joined(here, asked.device or "auto") as ranks:
+        return follow(ranks, asked) if here.rank else trained(asked, here, ranks)
+
+
+def trained(asked: argparse.Namespace, here: "Place", ranks: "Ranks | None" = None) -> int:
+    """Train as the first of all ranks, which alone writes and prints."""
+    from surefoot.learn.ranks import Ranks
+    from surefoot.run.launched import ended, leave, restarted
     from surefoot.run.session import Asked, session
     from surefoot.show.printed import document
     from surefoot.show.terminal import Terminal
 
+    run = Path(asked.run) if asked.run else None
+    if (begun := restarted(here, asked.resume, run)) is not None:
+        if (code := ended(begun)) is not None:
+            return leave(code)
+        run = run if asked.resume else begun
     changes = list(asked.changes)
     if asked.total_steps is not None:
         changes.append(f"train.steps={asked.total_steps}")
@@ -44,7 +77,7 @@ def main(asked: argparse.Namespace) -> int:
         what=asked.what[0] if asked.what else "starter",
         named=bool(asked.what),
         changes=tuple(changes),
-        run=Path(asked.run) if asked.run else None,
+        run=run,
         resume=asked.resume,
         start=asked.start,
         resume_lr=asked.resume_lr,
@@ -54,9 +87,11 @@ def main(asked: argparse.Namespace) -> int:
         drill=asked.drill,
         dry=asked.dry,
         timed=True,
+        place=here,
+        ranks=ranks or Ranks(),
     )
     terminal = Terminal(plain=asked.plain, quiet=asked.quiet, stream=sys.stderr)
-    ended = session(wanted, terminal, asked)
+    done = session(wanted, terminal, asked)
     if asked.json:
-        print(document(**ended.status))
-    return ended.exit
+        print(document(**done.status))
+    return leave(done.exit)

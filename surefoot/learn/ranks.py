@@ -1,0 +1,134 @@
+"""The ranks of a run: processes that train one model together, each on its share of every step.
+
+The first rank decides and tells, the others hear. What they tell each other is JSON in tensors of
+bytes: torch's object collectives unpickle what they are sent, and nothing is unpickled here.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+
+from surefoot.errors import Problem, RunError
+from surefoot.learn.learner import Learner
+from surefoot.learn.reduction import Reduction
+from surefoot.learn.share import Share
+
+TOLD = re.compile(r"^\s*(\[[^\]]*\]\s*)*")  # the place in its own source that gloo begins with
+PATIENCE = timedelta(days=7)  # the first rank may read a corpus while the others wait for its word
+
+
+class Ranks:
+    """This process's place among all ranks, and its line to them; alone, it says all to itself."""
+
+    def __init__(self, rank: int = 0, world: int = 1, local_rank: int = 0) -> None:
+        self.rank, self.world, self.local_rank = rank, world, local_rank
+        self.group: Any = None  # of the steps: hearing nothing for timeout_s is an error there
+        self.parted = False  # another rank is gone or silent
+
+    def meet(self) -> None:
+        """Wait until all ranks are there."""
+        if self.world == 1:
+            return
+        if torch.cuda.is_available():
+            torch.cuda.set_device(self.local_rank)
+        with self.together("the ranks were to meet"):
+            dist.init_process_group(backend(), timeout=PATIENCE)
+
+    def part(self) -> None:
+        """Let the others go."""
+        if self.world > 1 and dist.is_initialized() and not self.parted:
+            dist.destroy_process_group()
+
+    def join(
+        self, learner: Learner, reduce: Literal["ring", "exact"], lanes: int, timeout_s: float
+    ) -> None:
+        """Have a learner do this rank's share of each step, and sum with the others."""
+        learner.share = Share(self.rank, self.world, lanes if reduce == "exact" else self.world)
+        learner.rank = self.rank
+        if self.world == 1:
+            return
+        with self.together("the ranks were to begin"):
+            self.group = dist.new_group(backend=backend(), timeout=timedelta(seconds=timeout_s))
+        total = Reduction(self.rank, self.world, self.group, reduce)
+
+        def summed(learner: Learner, measured: Mapping[str, torch.Tensor]) -> Any:
+            with self.together("a step's gradients were summed"):
+                return total(learner, measured)
+
+        learner.over_ranks = summed
+        learner.pool = self.gather
+
+    def level(self, learner: Learner) -> None:
+        """Give every rank the first one's weights and optimiser state."""
+        if self.world == 1:
+            return
+        learner.wait_for_readers()
+        with self.together("weights were handed out"):
+            for tensor in (*learner.parameters.values(), *learner.slots().values()):
+                dist.broadcast(tensor.data, 0, group=self.group)
+
+    def say(self, word: Mapping[str, Any]) -> None:
+        """Tell all others something; only the first rank does."""
+        if self.world == 1 or self.parted:
+            return
+        text = json.dumps(word).encode()
+        with self.together("the first rank spoke"):
+            dist.broadcast(torch.tensor([len(text)]), 0)
+            dist.broadcast(bytes_of(text), 0)
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for what the first rank says next."""
+        size = torch.zeros(1, dtype=torch.int64)
+        with self.together("the first rank was to speak"):
+            dist.broadcast(size, 0)
+            text = torch.zeros(int(size), dtype=torch.uint8)
+            dist.broadcast(text, 0)
+        return json.loads(bytes(text.tolist()))
+
+    def gather(self, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Give every rank what each of them tells, by rank."""
+        if self.world == 1:
+            return [dict(told)]
+        text = json.dumps(told).encode()
+        with self.together("the ranks compared notes"):
+            longest = torch.tensor([len(text)])
+            dist.all_reduce(longest, dist.ReduceOp.MAX, group=self.group)
+            own = bytes_of(text.ljust(int(longest)))
+            texts = [torch.zeros_like(own) for _ in range(self.world)]
+            dist.all_gather(texts, own, group=self.group)
+        return [json.loads(bytes(text.tolist())) for text in texts]
+
+    @contextmanager
+    def together(self, what: str) -> Iterator[None]:
+        """Turn another rank's end into a sentence."""
+        try:
+            yield
+        except RuntimeError as error:
+            self.parted = True
+            said = TOLD.sub("", str(error)).splitlines()[0].split(". ")[0]
+            raise RunError(
+                Problem(
+                    what=f"rank {self.rank} of {self.world}",
+                    value="",
+                    why=f"another rank ended or fell silent while {what} ({said})",
+                    instead="What is saved stands: start all ranks again with the same command and "
+                    "--run (torchrun --max-restarts 3 does it by itself)",
+                ),
+                exit=1,
+            ) from None
+
+
+def backend() -> str:
+    """Name torch's backends: words go over the CPU, so that they never wait for a device."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+
+
+def bytes_of(text: bytes) -> torch.Tensor:
+    """Give bytes as a tensor."""
+    return torch.frombuffer(bytearray(text), dtype=torch.uint8)

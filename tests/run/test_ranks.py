@@ -1,0 +1,261 @@
+"""Several ranks are one run: the same curve, the same bits where asked, one stop, one journal."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surefoot.learn.learner import Learner
+from surefoot.model.batch import Batch
+from surefoot.records import Step, read
+from surefoot.run import following
+from surefoot.shelf.load import find, load
+
+from . import ranks, runs
+
+QUICK = ("val.every=0", "save.every=7", "guard.audit_after=0")
+SHORT = (*QUICK, "train.steps=20")
+ROWS = 8  # of a step: two rows a micro-batch, four of these
+EXACT = (*SHORT, "distributed.reduce=exact", "distributed.lanes=4")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run's recipe."""
+    return runs.place(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="module")
+def rings(recipe: Path) -> dict[int, Path]:
+    """One run with 1, 2 and 4 ranks, summed the fast way."""
+    # Newton-Schulz makes noise of rounding: with Muon norms differ by 1.3e-4 at the eighth step
+    smooth = ("optim.matrix.kind=adam", "optim.matrix.lr=0.003")
+    return trained(recipe, recipe.parent, (*SHORT, *smooth))
+
+
+@pytest.fixture(scope="module")
+def exact(recipe: Path) -> dict[int, Path]:
+    """The same, summed the exact way."""
+    return trained(recipe, recipe.parent / "exact", EXACT)
+
+
+def trained(recipe: Path, place: Path, changes: tuple[str, ...]) -> dict[int, Path]:
+    """Train with the same micro-batches on 1, 2 and 4 ranks."""
+    place.mkdir(exist_ok=True)
+    found = {world: place / f"w{world}" for world in (1, 2, 4)}
+    for world, run in found.items():
+        own = (*changes, f"train.accumulate={4 // world}")
+        assert ranks.train(world, what=str(recipe), run=run, changes=own) == [0] * world
+    return found
+
+
+def bare(run: Path) -> list[Any]:
+    """Give the lines that an equal run with any number of ranks writes again."""
+    return [json.loads(line) for line in runs.journal(run)]
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_curve_is_that_of_one_rank(rings: dict[int, Path], world: int) -> None:
+    alone, shared = ranks.steps(rings[1]), ranks.steps(rings[world])
+    assert len(alone) == len(shared) == 20
+    for one, other in zip(alone, shared, strict=True):
+        assert other["batch_hash"] == one["batch_hash"]
+        assert other["valid_tokens"] == one["valid_tokens"]
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
+        assert set(other["loss_checksum"]) == {str(rank) for rank in range(world)}
+        assert len(set(other["loss_checksum"].values())) == 1
+        assert len(other["rank_age_s"]) == world
+    assert {raw["layer_out_rms"][0] for raw in alone if "layer_out_rms" in raw}
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_exact_sum_has_the_bits_of_one_rank(exact: dict[int, Path], world: int) -> None:
+    assert bare(exact[world]) == bare(exact[1])
+    assert runs.files(exact[world]) == runs.files(exact[1])
+
+
+def test_a_run_that_changes_its_ranks_on_the_way_has_the_same_bits(
+    recipe: Path, exact: dict[int, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    own = (*EXACT, "train.accumulate=1")
+    stop = {"what": str(recipe), "run": run, "changes": own}
+    for world, until in ((4, 6), (1, 11)):
+        codes = ranks.train(world, act=lambda rank, u=until: stop_after(u), **stop)
+        assert codes[0] == 75
+        stop = {"named": False, "resume": str(run)}
+    assert ranks.train(2, **stop) == [0, 0]
+    assert bare(run) == bare(exact[1])
+    assert runs.files(run) == runs.files(exact[1])
+    heads = [raw["world"] for raw in runs.rows(run / "journal.jsonl") if raw["kind"] == "run"]
+    assert heads == [4, 1, 2]
+
+
+def stop_after(step: int) -> None:
+    """Have this process signal itself in a step, whichever rank it is, but only the last rank."""
+    if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1:
+        on_batch(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def on_batch(step: int, act: Any) -> None:
+    """Act while this rank learns its first micro-batch of a step."""
+    inner, acted = Learner.__init__, list[int]()
+
+    def init(self: Learner, *args: Any, **named: Any) -> None:
+        inner(self, *args, **named)
+        loss = self.loss
+
+        def acting(batch: Batch, *told: Any) -> Any:
+            if batch.position >= (step - 1) * ROWS and not acted:
+                acted.append(step)
+                act()
+            return loss(batch, *told)
+
+        self.loss = acting
+
+    Learner.__init__ = init
+
+
+def test_every_rank_holds_the_same_weights(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    inner = following.Follower.close
+
+    def close(self: following.Follower) -> None:
+        (tmp_path / "weights").write_text(sha(self.learner.parameters | self.learner.slots()))
+        inner(self)
+
+    def act(rank: int) -> None:
+        following.Follower.close = close
+
+    assert ranks.train(2, act, what=str(recipe), run=run, changes=(*QUICK, "train.steps=5")) == [
+        0,
+        0,
+    ]
+    kept = load(find(run, "final"))
+    assert (tmp_path / "weights").read_text() == sha({**kept.model, **kept.optim})
+
+
+def sha(tensors: Any) -> str:
+    """Hash tensors by name."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def test_what_two_ranks_saved_any_number_goes_on_from(recipe: Path, tmp_path: Path) -> None:
+    for world in (1, 2, 4):
+        run = tmp_path / f"w{world}"
+        asked = {"what": str(recipe), "run": run, "changes": (*SHORT, "train.accumulate=2")}
+        codes = ranks.train(2, act=lambda rank: stop_after(9), **asked)
+        assert codes[0] == 75
+        assert ranks.train(world, named=False, resume=str(run)) == [0] * world
+        assert [raw["step"] for raw in ranks.steps(run)] == list(range(1, 21))
+    refused = ranks.train(3, named=False, resume=str(tmp_path / "w1"))
+    assert refused[0] == 3
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    codes = ranks.train(2, lambda rank: stop_after(6), what=str(recipe), run=run, changes=SHORT)
+    assert codes == [75, 0]
+    status = json.loads((run / "status.json").read_text())
+    assert (status["exit"], status["step"], status["saved"]) == (75, 6, 6)
+    assert status["reason"] == "signal SIGTERM (rank 1)"
+
+
+def test_a_nan_on_one_rank_is_left_out_on_all(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+
+    def spoil(rank: int) -> None:
+        if rank == 1:
+            inner = Learner.__init__
+
+            def init(self: Learner, *args: Any, **named: Any) -> None:
+                inner(self, *args, **named)
+                loss = self.loss
+
+                def spoilt(batch: Batch, *told: Any) -> Any:
+                    value, stats = loss(batch, *told)
+                    bad = batch.position in (2 * ROWS + 4, 2 * ROWS + 6)
+                    return (value * float("nan") if bad else value), stats
+
+                self.loss = spoilt
+
+            Learner.__init__ = init
+
+    changes = (*QUICK, "train.steps=6", "train.accumulate=2")
+    assert ranks.train(2, spoil, what=str(recipe), run=run, changes=changes) == [0, 0]
+    (bad,) = [s for s in read(run / "journal.jsonl") if isinstance(s, Step) and s.nonfinite]
+    assert not bad.skipped
+    assert bad.valid_tokens == 2 * 2 * 16
+    assert len(set((bad.loss_checksum or {}).values())) == 1
+
+
+@pytest.fixture
+def launcher(recipe: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Ends what a test has started and not waited for."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for one in started:
+        if one.poll() is None:
+            one.kill()
+
+
+def wait_for(run: Path, step: int, seconds: float = 300) -> None:
+    """Wait until a run has written a step."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if (run / "journal.jsonl").is_file() and any(s["step"] >= step for s in ranks.steps(run)):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no step {step} in {seconds} s")
+
+
+def test_a_killed_rank_is_started_again_and_the_run_goes_on(
+    recipe: Path, tmp_path: Path, launcher: list[subprocess.Popen[str]]
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "3", "-m", "surefoot", "train", str(recipe), "--run", str(run)]
+    command += ["--quiet", *QUICK, "train.steps=60", "train.accumulate=2", "val.batches=1"]
+    process = subprocess.Popen(command, text=True)
+    launcher.append(process)
+    wait_for(run, 9)
+    beats = (run / "heartbeat_rank1.jsonl").read_text().splitlines()
+    os.kill(json.loads(beats[-1])["pid"], signal.SIGKILL)
+    assert process.wait(timeout=600) == 0
+    assert [raw["step"] for raw in ranks.steps(run)] == list(range(1, 61))
+    heads = [raw for raw in runs.rows(run / "journal.jsonl") if raw["kind"] == "run"]
+    assert len(heads) >= 2
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+
+
+def test_procs_starts_the_ranks_and_gives_the_first_ones_code(
+    recipe: Path, tmp_path: Path, launcher: list[subprocess.Popen[str]]
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "surefoot", "train", str(recipe), "--procs", "2", "--quiet"]
+    refused = subprocess.run(
+        [*command, "model.dim=17"], text=True, capture_output=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.count("model.dim") >= 1
+    long = [*command, "--run", str(run), *QUICK, "train.steps=5000", "train.accumulate=2"]
+    process = subprocess.Popen(long, text=True)
+    launcher.append(process)
+    wait_for(run, 3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=300) == 75
+    status = json.loads((run / "status.json").read_text())
+    assert (status["exit"], status["saved"]) == (75, status["step"])
