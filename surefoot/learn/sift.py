@@ -144,5 +144,5 @@ def inside(output: Any) -> Iterator[Tensor]:
         if output.is_floating_point():
             yield output
     elif isinstance(output, list | tuple):
-        for one in output:  # pyright: ignore[reportUnknownVariableType]
+        for one in output:
             yield from inside(one)

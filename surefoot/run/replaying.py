@@ -4,6 +4,7 @@ Batches, random numbers and the plan are functions of the step, and what bends t
 journal: so any step can be made again, also one that a rewind left behind. The run is only read.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,6 @@ from surefoot.learn.advance import advance
 from surefoot.learn.learner import Learner
 from surefoot.plan.bends import Bend, micro_rows
 from surefoot.plan.plan import Plan
-from surefoot.recipe import write
 from surefoot.recipe.load import from_text
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Header, Record, Step, read
@@ -73,11 +73,11 @@ class Replay:
 def replay(folder: Path, step: int, generation: int | None, say: Say) -> Replay:
     """Do a step again."""
     told = journalled(folder, step, generation)
-    recipes = recipes_of(folder, told)
+    recipes, notes = recipes_of(folder, told)
     recipe, dataset = read_data(recipes[told.recipes[step]])
     same_data(folder, told, dataset)
     begun = max(0, step - 1)
-    start, learner, notes = nearest(folder, told, recipes, begun)
+    start, learner, damaged = nearest(folder, told, recipes, begun)
     if begun > start:
         source = f"step {start}'s checkpoint" if start else "the first values: no save is older"
         say(f"doing steps {start + 1} to {begun} again, from {source}")
@@ -90,7 +90,8 @@ def replay(folder: Path, step: int, generation: int | None, say: Say) -> Replay:
     plan, batch = Plan(recipe, told.bends), dataset.batch(step, told.skips)
     inside = look(learner, dataset, batch, plan.at(step), told.skips)
     again = advance(learner, batch, plan.at(step), probe=probed(recipe, step))
-    found = Replay(told.step, again, inside, start, astray=astray, others=told.others, notes=notes)
+    found = Replay(told.step, again, inside, start, astray=astray, others=told.others)
+    found.notes = [*notes, *damaged]
     found.differs = differences(told.step, again)
     found.usual = usual(told.steps, step)
     if found.differs or astray:
@@ -153,28 +154,24 @@ def unreached(
     )
 
 
-def recipes_of(folder: Path, told: Told) -> dict[str, Recipe]:
-    """Gather the recipes that the way was done with: a resume may have changed the plan."""
-    wanted = set(told.recipes.values())
-    if len(wanted) == 1:  # also where an older version hashed it otherwise
-        only = wanted.pop()
-        if told.header.facts.get("recipe_sha") == only and single(folder):
-            return {only: stored(folder)}
-        wanted = {only}
-    found = {write.sha(recipe): recipe for recipe in kept(folder)}
-    for number, sha in told.recipes.items():
-        if sha not in found:
-            raise RunError(
-                Problem(
-                    what=str(folder),
-                    value=f"step {number}",
-                    why="it was done with another recipe than the folder holds now, and no "
-                    "checkpoint that has it is left",
-                    instead=f"Write --step {max(told.recipes)} or later, from a checkpoint with it",
-                ),
-                exit=3,
-            )
-    return found
+def recipes_of(folder: Path, told: Told) -> tuple[dict[str, Recipe], list[str]]:
+    """Gather the recipes that the way was done with: a resume may have changed the plan.
+
+    One that is gone with its checkpoints is replaced by the run's own; whether that made a
+    difference, the bits tell.
+    """
+    own = stored(folder)
+    if single(folder):  # also where an older version hashed it otherwise
+        return dict.fromkeys(told.recipes.values(), own), []
+    found = kept(folder)
+    gone = [step for step, sha in told.recipes.items() if sha not in found]
+    if not gone:
+        return found, []
+    note = (
+        f"the recipe of steps {min(gone)} to {max(gone)} is gone with the checkpoints that had it: "
+        "the run's own is used in its place"
+    )
+    return {sha: found.get(sha, own) for sha in told.recipes.values()}, [note]
 
 
 def single(folder: Path) -> bool:
@@ -187,13 +184,16 @@ def single(folder: Path) -> bool:
     return len(hashes) == 1
 
 
-def kept(folder: Path) -> list[Recipe]:
-    """Read the run's recipe, and those of its checkpoints."""
-    found = [stored(folder)]
-    for checkpoint in candidates(folder):
-        path = checkpoint.path / RECIPE
+def kept(folder: Path) -> dict[str, Recipe]:
+    """Read the recipes that a run and its checkpoints hold, by the hash of their text."""
+    found: dict[str, Recipe] = {}
+    for place in [folder, *(checkpoint.path for checkpoint in candidates(folder))]:
+        path = place / RECIPE
         if path.is_file():
-            found.append(from_text(path.read_text(encoding="utf-8"), f"{checkpoint.name}/{RECIPE}"))
+            text = path.read_bytes()
+            sha = hashlib.sha256(text).hexdigest()
+            if sha not in found:
+                found[sha] = from_text(text.decode(), f"{place.name}/{RECIPE}")
     return found
 
 

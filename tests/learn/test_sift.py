@@ -1,7 +1,7 @@
 """A step that is not finite, done again without the micro-batches that made it so."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from surefoot.learn import sift
 from surefoot.learn.advance import advance
+from surefoot.learn.collect import collect
+from surefoot.learn.laps import Laps
 from surefoot.learn.learner import Learner
 from surefoot.model.batch import IGNORED, Batch
 from tests.learn.toy import batch, knobs, learner, toy
@@ -62,7 +64,7 @@ def at_position(made: Learner, position: int, change: Callable[[Tensor], Tensor]
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
     "nan loss": lambda loss: loss * math.nan,
     "inf loss": lambda loss: loss + math.inf,
-    "nan gradient": SpoilsGradients.apply,  # pyright: ignore[reportAssignmentType]
+    "nan gradient": SpoilsGradients.apply,
 }
 
 
@@ -108,6 +110,22 @@ def test_what_is_left_is_divided_by_its_own_targets() -> None:
     assert told.valid_tokens == (ROWS - PART) * 6 - 5
 
 
+def test_those_that_are_left_keep_their_own_random_numbers() -> None:
+    """The second of four is bad: the third draws what a third one draws."""
+    made, twin = (learner(toy(dropout=0.5), batch=PART, clip=0.0) for _ in range(2))
+    given = batch(1, rows=ROWS)
+    at_position(made, PART, FAULTS["nan loss"])
+    seen: list[dict[str, Tensor]] = []
+    made.reduce = lambda gradients: seen.append(
+        {name: one.clone() for name, one in made.gradients().items()}
+    )
+    advance(made, given, knobs(1))
+    left = [micro for micro in enumerate(given.micro(PART)) if micro[0] != 1]
+    collect(twin, left, knobs(1), (ROWS - PART) * 6, False, Laps(twin.device))
+    assert seen[-1].keys() == twin.gradients().keys()
+    assert all(torch.equal(seen[-1][name], one) for name, one in twin.gradients().items())
+
+
 def test_a_step_says_which_micro_batch_where_and_why() -> None:
     made = learner(batch=PART)
     at_position(made, 2 * PART, FAULTS["nan gradient"])
@@ -126,7 +144,8 @@ def test_a_step_says_which_micro_batch_where_and_why() -> None:
 def test_the_first_layer_whose_output_is_not_finite_is_named() -> None:
     model = toy()
     made = learner(model, batch=PART)
-    sound = model.layers[1].out.forward
+    out: Any = model.layers[1].out
+    sound = out.forward
 
     def forward(x: Tensor) -> Tensor:
         y = sound(x)
@@ -142,7 +161,7 @@ def test_the_first_layer_whose_output_is_not_finite_is_named() -> None:
         return whole(micro, *rest)
 
     model.loss = made.loss = loss  # pyright: ignore[reportAttributeAccessIssue]
-    model.layers[1].out.forward = forward  # pyright: ignore[reportAttributeAccessIssue]
+    out.forward = forward
     told = advance(made, given, knobs(1))
     assert told.skipped_micro is not None
     assert [one["layer"] for one in told.skipped_micro] == ["layers.1.out"]
@@ -175,7 +194,11 @@ def test_a_number_that_is_gone_when_done_again_is_the_machines() -> None:
 
 def test_parts_that_are_finite_and_whose_sum_is_not_skip_the_whole_step() -> None:
     made, before = learner(batch=PART), state(learner(batch=PART))
-    made.reduce = lambda gradients: gradients[0].fill_(3e38)
+
+    def overflow(gradients: Sequence[Tensor]) -> None:
+        gradients[0].fill_(3e38)  # each is finite, the sum of their squares is not
+
+    made.reduce = overflow
     told = advance(made, batch(1, rows=ROWS), knobs(1))
     assert told.skipped
     assert told.transient is None

@@ -171,9 +171,16 @@ def test_the_verb_prints_words_and_numbers(run: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_steps_of_each_recipe_of_a_run_that_was_made_longer_come_out_again(tmp_path: Path) -> None:
-    tiny = runs.TINY.replace("steps = 40", "steps = 10").replace("every = 10", "every = 4")
-    recipe = runs.place(tmp_path, tiny.replace("every = 15", "every = 0"))
+    tiny = runs.TINY.replace("steps = 40", "steps = 10")
+    tiny = tiny.replace("every = 10", 'every = 4\nkeep = "all"').replace("every = 15", "every = 0")
     folder = tmp_path / "run"
-    assert runs.start(recipe, folder).exit == 0
+    assert runs.start(runs.place(tmp_path, tiny), folder).exit == 0
     assert runs.resume(folder, changes=("train.steps=16",), accept=("lr_jump",)).exit == 0
-    assert all(again(folder, step).exact for step in (3, 9, 11, 12, 16))
+    for step in (3, 9, 11, 12, 16):
+        found = again(folder, step)
+        assert (found.exact, found.notes) == (True, [])
+    for checkpoint in folder.glob("step-*"):
+        if int(checkpoint.name[5:]) < 12:
+            shutil.rmtree(checkpoint)
+    assert again(folder, 3).notes[0].startswith("the recipe of steps 1 to 3 is gone")
+    assert again(folder, 16).exact
