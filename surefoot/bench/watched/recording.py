@@ -5,7 +5,9 @@ Nothing is answered here: the same stream can then be judged by any guard, as of
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,8 @@ def sick(kind: str, half: Half, seed: int) -> Stream:
         facts = told_facts(run)
         unguarded(run, min(STEPS, fault.onset + fault.within + PAST))
         run.close()
-        return gathered(kind, half, seed, run.recipe, facts, read(Path(folder) / "journal.jsonl"))
+        told = read(Path(folder) / "journal.jsonl")
+        return gathered((kind, half, seed), run.recipe, facts, told)
 
 
 def healthy(kind: str, half: Half, seed: int) -> Stream:
@@ -69,7 +72,9 @@ def healthy(kind: str, half: Half, seed: int) -> Stream:
         recipe = run.recipe
         if own.half or own.extended:
             recipe = gone_on(folder, recipe, own.extended)
-        return gathered(kind, half, seed, recipe, facts, read(folder / "journal.jsonl"))
+        shorter = STEPS // 2 if own.extended else 0
+        told = read(folder / "journal.jsonl")
+        return gathered((kind, half, seed), recipe, facts, told, shorter)
 
 
 def unguarded(run: Run, last: int) -> None:
@@ -89,7 +94,8 @@ def gone_on(folder: Path, recipe: Recipe, way: str) -> Recipe:
     """Go on with a run that was stopped, or make one that is finished longer."""
     changes = (f"train.steps={STEPS}",) if way else ()
     asked = Asked(what="", named=False, changes=changes, resume=str(folder), resume_lr=way or None)
-    session(replace(asked, timed=False), Terminal(plain=True, quiet=True))
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        session(replace(asked, timed=False), Terminal(plain=True, quiet=True))
     train = recipe.train.model_copy(update={"steps": STEPS})
     return recipe.model_copy(update={"train": train})
 

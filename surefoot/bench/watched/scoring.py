@@ -41,8 +41,8 @@ class Told:
 
 def ours(stream: Stream) -> list[Finding]:
     """Give what surefoot's monitors say."""
-    facts = {**stream.facts, "recipe": stream.recipe, "planned": lambda s: plan.at(s).lr}
-    plan = stream.plan()
+    at = stream.planned()
+    facts = {**stream.facts, "recipe": stream.recipe, "planned": lambda step: at(step).lr}
     watch = Watch(stream.recipe.guard.monitors, facts)
     return [finding for record in stream.records for finding in watch.observe(record)]
 

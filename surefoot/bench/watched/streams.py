@@ -8,12 +8,12 @@ import json
 import lzma
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from surefoot.plan.plan import Plan
+from surefoot.plan.plan import Knobs, Plan
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.records import (
@@ -44,15 +44,29 @@ class Stream:
     recipe: Recipe
     facts: Mapping[str, Any]
     records: Sequence[Record]
+    first: tuple[int, int] | None = None  # until this step it was planned for so many steps
 
     @property
     def steps(self) -> list[Step]:
         """Give the steps alone."""
         return [record for record in self.records if isinstance(record, Step)]
 
-    def plan(self) -> Plan:
-        """Give the plan that the steps were made by."""
-        return Plan(self.recipe, bends(self.records))
+    def planned(self) -> Callable[[int], Knobs]:
+        """Give what the steps were made by: the plan, or the one before it was made longer."""
+        return planned(self.recipe, bends(self.records), self.first)
+
+
+def planned(
+    recipe: Recipe, events: Sequence[Event | Remedy], first: tuple[int, int] | None
+) -> Callable[[int], Knobs]:
+    """Plan the steps; the first of them, where there are any, for a shorter run."""
+    whole = Plan(recipe, events)
+    if first is None:
+        return whole.at
+    until, steps = first
+    shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    short = Plan(shorter, events)
+    return lambda step: (short if step <= until else whole).at(step)
 
 
 def bends(records: Iterable[Record]) -> list[Event | Remedy]:
@@ -61,26 +75,31 @@ def bends(records: Iterable[Record]) -> list[Event | Remedy]:
 
 
 def gathered(
-    kind: str,
-    half: str,
-    seed: int,
+    about: tuple[str, str, int],
     recipe: Recipe,
     facts: Mapping[str, Any],
     records: Iterable[Record],
+    shorter: int = 0,
 ) -> Stream:
-    """Make a stream of a journal; it is packed and unpacked, so that it is what a file gives."""
+    """Make a stream of a journal; it is packed and unpacked, so that it is what a file gives.
+
+    `about` is its kind, half and seed; `shorter` what a run that was made longer was planned for
+    at first.
+    """
     kept = [
         record
         for record in records
         if isinstance(record, Step | Eval)
         or (isinstance(record, Event) and record.name not in LEFT_OUT)
     ]
-    return unpacked(packed(Stream(kind, half, seed, recipe, facts, kept)))
+    resumed = [r.step for r in kept if isinstance(r, Event) and r.name == "resumed"]
+    first = (resumed[-1], shorter) if shorter and resumed else None
+    return unpacked(packed(Stream(*about, recipe, facts, kept, first)))
 
 
 def packed(stream: Stream) -> dict[str, Any]:
     """Give a stream as JSON."""
-    steps, plan = stream.steps, stream.plan()
+    steps, at = stream.steps, stream.planned()
     recipe = tomllib.loads(write.text(stream.recipe))
     recipe["data"].pop("corpus")  # where a text lay is nobody's business
     columns = {
@@ -89,7 +108,7 @@ def packed(stream: Stream) -> dict[str, Any]:
         if f.name not in MEASURED | PLANNED
     }
     columns["batch_hash"] = shortened([step.batch_hash for step in steps])
-    columns["lr"] = [unlike(step.lr, plan.at(step.step).lr) for step in steps]
+    columns["lr"] = [unlike(step.lr, at(step.step).lr) for step in steps]
     return {
         "v": 1,
         "kind": stream.kind,
@@ -97,6 +116,7 @@ def packed(stream: Stream) -> dict[str, Any]:
         "seed": stream.seed,
         "recipe": recipe,
         "facts": {name: rounded(value) for name, value in stream.facts.items()},
+        "first": stream.first,
         "count": len(steps),
         "steps": {n: told for n, c in columns.items() if (told := brief(c)) is not None},
         "between": between(stream.records),
@@ -149,23 +169,28 @@ def unpacked(told: Mapping[str, Any]) -> Stream:
     """Build a stream again."""
     recipe = Recipe.model_validate(told["recipe"])
     others = [(int(done), parse(raw)) for done, raw in told["between"]]
-    plan = Plan(recipe, bends(record for _, record in others if record is not None))
-    steps = list(stepped(told["steps"], told["count"], recipe, plan))
+    first = tuple(told["first"]) if told.get("first") else None
+    events = bends(record for _, record in others if record is not None)
+    at = planned(recipe, events, first)
+    steps = list(stepped(told["steps"], told["count"], recipe, at))
     records: list[Record] = []
     for count in range(len(steps) + 1):
         records += [record for done, record in others if done == count and record is not None]
         records += steps[count : count + 1]
-    return Stream(told["kind"], told["half"], told["seed"], recipe, told["facts"], records)
+    about = (told["kind"], told["half"], told["seed"])
+    return Stream(*about, recipe, told["facts"], records, first)
 
 
-def stepped(columns: Mapping[str, Any], count: int, recipe: Recipe, plan: Plan) -> Iterator[Step]:
-    """Build the steps, each with what its plan says."""
+def stepped(
+    columns: Mapping[str, Any], count: int, recipe: Recipe, at: Callable[[int], Knobs]
+) -> Iterator[Step]:
+    """Build the steps, each with what was planned for it."""
     train = recipe.train
     seen = train.batch * train.accumulate * train.seq_len
     for i in range(count):
         own = {n: c["all"] if isinstance(c, dict) else c[i] for n, c in columns.items()}
         own = {name: number(value) for name, value in own.items() if value is not None}
-        knobs = plan.at(int(own["step"]))
+        knobs = at(int(own["step"]))
         lr = {**knobs.lr, **own.pop("lr", {})}
         step = Step(**{"loss": math.nan, "ce": math.nan, "grad_norm": 0.0, **own}, lr=lr)
         yield replace(
