@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 TAKES = "RUN"
 EXAMPLES = """
 surefoot replay last --step 120
-surefoot replay starter-001 --step 120 --json
-surefoot replay starter-001 --step 120 --generation 0
+surefoot replay starter-001 --step 120 --generation 0 --json
 """
 SHOWN = 5  # documents
 
