@@ -160,7 +160,7 @@ def rows(told: list[scoring.Told], acted: list[acting.Acted]) -> list[dict[str, 
     found = [
         row("sick runs found", own["rate"], FOUND, own["sick"]),
         row("false acts in 10,000 steps, bound", own["acts_bound"], -FALSE_ACTS, own["healthy"]),
-        row("steps to a sudden fault, median", own["latency_median"], -LATENCY, own["found"]),
+        row("steps to a sudden fault, median", own["latency_median_steps"], -LATENCY, own["found"]),
     ]
     found[0] |= {"lo": own["rate_low"], "hi": own["rate_high"]}
     if cured := [one for one in acted if one.curable]:

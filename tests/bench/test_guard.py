@@ -12,7 +12,7 @@ from surefoot.bench.watched.acting import Acted
 from surefoot.bench.watched.recording import gathered, opened, told_facts, unguarded
 from surefoot.bench.watched.streams import Stream
 from surefoot.errors import UsageError
-from surefoot.records import Event, Finding, Step, read
+from surefoot.records import Event, Finding, Severity, Step, read
 
 KEPT = Path(__file__).parents[1] / "data" / "streams"
 PAGE = Path(__file__).parents[2] / "docs" / "guard.md"
@@ -72,16 +72,9 @@ def test_intervals_are_those_of_the_books() -> None:
         assert abs(scoring.poisson_bound(seen, 10_000) - mean) < 1e-3
 
 
-def finding(name: str, step: int, severity: str = "act") -> Finding:
-    return Finding(
-        id=name,
-        severity=severity,
-        what="",
-        value="",
-        why="",
-        instead="",
-        step=step,  # pyright: ignore[reportArgumentType]
-    )
+def finding(name: str, step: int, severity: Severity = "act") -> Finding:
+    parts = {"what": "", "value": "", "why": "", "instead": ""}
+    return Finding(id=name, severity=severity, step=step, **parts)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +93,7 @@ def test_a_fault_is_found_by_the_right_name_after_it_began_and_in_time(
     stream: Stream, said: list[Finding], found: bool, latency: int | None, wrong: str
 ) -> None:
     told = scoring.judged(replace(stream, kind="scrambled"), lambda _: said)
-    assert (told.found, told.latency, told.wrong) == (found, latency, wrong)
+    assert (told.found, told.latency_steps, told.wrong) == (found, latency, wrong)
 
 
 def test_what_is_said_of_a_healthy_run_is_false(stream: Stream) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 
 from surefoot.bench.watched import spoil
 from surefoot.bench.watched.fault import Fault
@@ -15,4 +15,9 @@ FAULT = Fault(finds=("loss_gap", "nonfinite"), within=32, sudden=True, curable=T
 
 def plant(run: "Run", step: int) -> None:
     """Negate them, until the run is taken back."""
-    spoil.gradients(run, step, spoil.EVER, lambda found: torch._foreach_neg_(found))
+
+    def turned(found: list[Tensor]) -> None:
+        for gradient in found:
+            gradient.neg_()
+
+    spoil.gradients(run, step, spoil.EVER, turned)

@@ -53,9 +53,8 @@ def acted(kind: str, half: Half, seed: int) -> Acted:
     from surefoot.train import train
 
     changes: dict[str, object] = {"guard.mode": "act", "save.keep": "all"}
-    fault: Fault | None = None
-    if kind != "plain":
-        fault = kinds.find("faults", kind).FAULT
+    fault: Fault | None = kinds.find("faults", kind).FAULT if kind != "plain" else None
+    if fault is not None:
         changes |= fault.changes
     with tempfile.TemporaryDirectory() as folder:
         run = opened(half, seed, Path(folder), changes)

@@ -28,8 +28,8 @@ class Told:
     steps: int
     healthy: bool
     found: bool = False  # the right id, after the onset, in time
-    latency: int | None = None  # steps from the onset to it
-    act_latency: int | None = None  # steps from the onset to the first act of a right id
+    latency_steps: int | None = None  # steps from the onset to it
+    act_latency_steps: int | None = None  # steps from the onset to the first act of a right id
     wrong: str = ""  # the id of an earlier finding after the onset that named something else
     acts: tuple[str, ...] = ()  # act findings of a healthy run, or before the onset
     warns: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def judged(
         stream.kind, stream.half, stream.seed, last, False,
         harmless=fault.sudden and twin is not None and shift(stream, twin, fault) < SHIFT,
         found=first is not None and first <= fault.within,
-        latency=first, act_latency=min(acts, default=None), wrong=next(iter(wrong), ""),
+        latency_steps=first, act_latency_steps=min(acts, default=None), wrong=next(iter(wrong), ""),
         acts=ids(before, "act"), warns=ids(before, "warn"), healthy_steps=fault.onset - 1,
     )  # fmt: skip
 
@@ -127,7 +127,7 @@ def summed(told: Sequence[Told]) -> dict[str, Any]:
     # a sick run is a healthy one until its onset
     steps = sum(one.healthy_steps for one in told)
     acts, warns = sum(len(one.acts) for one in told), sum(len(one.warns) for one in told)
-    late = [one.latency for one in sick if one.found and sudden(one.kind)]
+    late = [one.latency_steps or 0 for one in sick if one.found and sudden(one.kind)]
     return {
         "sick": len(sick),
         "harmless": sum(one.harmless for one in told),
@@ -136,8 +136,8 @@ def summed(told: Sequence[Told]) -> dict[str, Any]:
         "rate_low": low,
         "rate_high": high,
         "wrong": sum(bool(one.wrong) for one in sick),
-        "latency_median": median(late) if late else None,
-        "latency_max": max(late, default=None),
+        "latency_median_steps": median(late) if late else None,
+        "latency_max_steps": max(late, default=None),
         "healthy": len(well),
         "healthy_steps": steps,
         "acts": acts,

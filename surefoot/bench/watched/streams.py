@@ -159,9 +159,9 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(f"{value:.{DIGITS}g}")
     if isinstance(value, Mapping):
-        return {str(k): rounded(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(k): rounded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
+        return [rounded(inner) for inner in value]
     return written(value)
 
 

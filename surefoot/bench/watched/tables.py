@@ -47,7 +47,7 @@ def whole(told: Sequence[Told], others: Mapping[str, Sequence[Told]]) -> list[st
         own = scoring.summed(some)
         rows.append([
             name, f"{own['found']} of {own['sick']}",
-            f"{own['rate_low']:.2f} to {own['rate_high']:.2f}", own["latency_median"],
+            f"{own['rate_low']:.2f} to {own['rate_high']:.2f}", own["latency_median_steps"],
             own["acts"], own["healthy_steps"], own["acts_bound"], own["warns_per_10k"],
         ])  # fmt: skip
     head = ["guard", "sick runs found", "95% interval", "steps, median of sudden faults",
@@ -63,8 +63,8 @@ def sick(told: Sequence[Told]) -> list[str]:
             continue
         harmless = sum(t.harmless for t in some)
         some = [t for t in some if not t.harmless]
-        late = [t.latency for t in some if t.latency is not None]
-        acts = [t.act_latency for t in some if t.act_latency is not None]
+        late = [t.latency_steps for t in some if t.latency_steps is not None]
+        acts = [t.act_latency_steps for t in some if t.act_latency_steps is not None]
         wrong = sorted({t.wrong for t in some if t.wrong})
         rows.append([
             kind, f"{sum(t.found for t in some)} of {len(some)}", median(late) if late else None,
