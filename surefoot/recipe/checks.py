@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from surefoot import kinds
 from surefoot.errors import Problem, nearest
 from surefoot.recipe.choice import Choice, Knob
@@ -197,8 +199,10 @@ def choices(recipe: "Recipe") -> Iterator[Problem]:
 
 def monitors(recipe: "Recipe") -> Iterator[Problem]:
     """Options may be given to monitors that exist, and each must be one it knows."""
+    from surefoot.recipe.explain import flat, said  # which reads the schema, and that reads this
+
     known = kinds.names("monitors")
-    for name in recipe.guard.monitors:
+    for name, given in recipe.guard.monitors.items():
         if name not in known:
             best = nearest(name, known) or known
             yield Problem(
@@ -207,3 +211,11 @@ def monitors(recipe: "Recipe") -> Iterator[Problem]:
                 why="there is no such monitor",
                 instead=f"Write guard.monitors.{best[0]} (there are {', '.join(known)})",
             )
+            continue
+        options = kinds.find("monitors", name).Options
+        try:
+            options.model_validate(dict(given))
+        except ValidationError as error:
+            fields = sorted(options.model_fields)
+            for loc, detail in flat(error.errors(include_url=False), ("guard", "monitors", name)):
+                yield from said(loc, {**detail, "fields": fields})

@@ -335,3 +335,16 @@ def test_a_mistake_ends_the_program_with_2_and_no_traceback(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
     assert "mine.toml:3  model.dmi = 64" in done.stderr
     assert not list(tmp_path.glob("crash*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("thruput.band=0.2", r"no such monitor\. Write guard\.monitors\.throughput"),
+        ("throughput.bnd=0.2", r"Did you mean guard\.monitors\.throughput\.band\?"),
+        ("throughput.band=2", r"less than 1\.0\. Write guard\.monitors\.throughput\.band=0\.5"),
+    ],
+)
+def test_a_monitors_options_are_read_with_the_recipe(change: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load("starter", [f"guard.monitors.{change}"])

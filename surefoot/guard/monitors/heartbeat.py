@@ -52,7 +52,7 @@ class Monitor:
         if not isinstance(record, Step):
             return []
         self.seen += 1
-        if record.step_s is not None and math.isfinite(record.step_s):
+        if record.rank_age_s and record.step_s is not None and math.isfinite(record.step_s):
             self.seconds.add(record.step_s)
         return self.ages(record) + self.checksums(record)
 

@@ -7,7 +7,7 @@ Median over 50 steps of the share of positions with max |logit| >= .933 cap (28 
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -30,18 +30,25 @@ class Options(Choice):
     """Share that asks for a remedy at any time"""
     early: Annotated[int, Field(ge=1)] = 1000
     """Steps in which head and scale are still being found"""
+    rule: Literal["share", "seed"] = "share"
+    """seed: any logit beyond 28 of a cap of 30, as 000 wrote it"""
 
 
 class Monitor:
     """Follows the share of saturated positions."""
 
-    def __init__(self, options: Options, facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def __init__(self, options: Options, facts: Mapping[str, Any]) -> None:
         self.options = options
+        recipe = facts.get("recipe")
+        cap = getattr(recipe.model.head, "logit_cap", 0.0) if recipe is not None else 0.0
+        self.near_cap = 28 / 30 * (cap or 30.0)
         self.shares: deque[float] = deque(maxlen=options.over)
         self.episode = Episode()
 
     def observe(self, record: Record) -> list[Finding]:
         """Compare the median share with the limits."""
+        if isinstance(record, Step) and self.options.rule == "seed":
+            return self.seed(record)
         if not isinstance(record, Step) or record.logit_sat_share is None or record.skipped:
             return []
         self.shares.append(record.logit_sat_share)
@@ -62,6 +69,25 @@ class Monitor:
                 instead="Write a lower optim.head.lr: 1/416 for 1/384",
                 evidence={"share": share, "logit_max": record.logit_max},
                 since=max(1, record.step - self.options.over + 1),
+                episode=self.episode.number,
+            )
+        ]
+
+    def seed(self, record: Step) -> list[Finding]:
+        """Warn of a single logit, as 000 did."""
+        most = record.logit_max
+        if most is None or not self.episode.opens(most > self.near_cap):
+            return []
+        return [
+            Finding(
+                id="logit_saturation",
+                severity="warn",
+                what=f"step {record.step}: largest logit",
+                value=f"{most:.4g}",
+                why=f"it is beyond {self.near_cap:.4g}, near its cap",
+                instead="Write a lower optim.head.lr: 1/416 for 1/384",
+                evidence={"logit_max": most, "limit": self.near_cap},
+                since=record.step,
                 episode=self.episode.number,
             )
         ]

@@ -81,3 +81,11 @@ def test_a_rewind_lawfully_reads_the_same_data_again() -> None:
     same = {"batch_hash": "x", "position": 8}
     found = [f for g in range(3) for f in monitor.observe(step(1, generation=g, **same))]
     assert found == []
+
+
+def test_000s_rule_of_logits_warns_of_a_single_one() -> None:
+    watcher, found = made("logit_saturation", rule="seed"), list[Finding]()
+    for number in range(1, 60):
+        most = 28.1 if number == 40 else 27.9
+        found += watcher.observe(step(number, logit_sat_share=0.0, logit_max=most))
+    assert [(one.severity, one.since) for one in found] == [("warn", 40)]
