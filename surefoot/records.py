@@ -241,6 +241,9 @@ def line(record: Record) -> str:
     return json.dumps(row(record), allow_nan=False, separators=(",", ":")) + "\n"
 
 
+WORDED = frozenset({"args", "evidence"})  # here "nan" may be a word: a drill's kind, a file's name
+
+
 def parse(raw: Mapping[str, Any]) -> Record | None:
     """Read one journal row back; a kind of a later version gives None, unknown fields go."""
     kind = KINDS.get(str(raw.get("kind")))
@@ -255,7 +258,8 @@ def parse(raw: Mapping[str, Any]) -> Record | None:
             t=raw.get("t"),
         )
     known = {f.name for f in fields(kind)}
-    return kind(**{key: number(value) for key, value in raw.items() if key in known})
+    told = {key: value for key, value in raw.items() if key in known}
+    return kind(**{key: v if key in WORDED else number(v) for key, v in told.items()})
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
