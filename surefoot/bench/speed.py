@@ -8,7 +8,6 @@ Both sides train the same model by the same optimisers; saves and validations ar
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from surefoot.protocol import Paired, environment, paired
 from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
+from surefoot.run.blocks import Blocks
 from surefoot.run.opening import Opening, begin, make_learner, read_data
-from surefoot.run.run import Outcome, Run
 from surefoot.shelf.disk import Disk
 from surefoot.train import train
 
@@ -114,32 +113,7 @@ class Sides:
 
     def close(self) -> None:
         """End the run."""
-        self.run.ended("stopped", 75, "measured")
-        self.run.close()
-
-
-@dataclass(slots=True)
-class Blocks(Run):
-    """A run that comes back after so many steps, to be gone on with."""
-
-    left: int = 0
-
-    @classmethod
-    def of(cls, run: Run) -> "Blocks":
-        """Take over an open run."""
-        return cls(**{f.name: getattr(run, f.name) for f in fields(run)})
-
-    def remaining(self) -> Iterator[int]:
-        """Give the steps of one block."""
-        last = self.progress.step + self.left
-        for step in Run.remaining(self):
-            yield step
-            if self.progress.step >= last:
-                return
-
-    def finished(self) -> Outcome:
-        """Leave the run open."""
-        return Outcome("stopped", 75, "", self.progress.step, self.folder)
+        self.run.end()
 
 
 def tokens_of(dataset: Any) -> Any:

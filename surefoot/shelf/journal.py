@@ -149,8 +149,12 @@ class Journal:
 
 def opened(path: Path, disk: Disk) -> Any:
     """Open a journal to append to, or say why that can't be."""
+    new = not path.exists()
     try:
-        return disk.open_append(path)
+        file = disk.open_append(path)
+        if new:  # a checkpoint's name must not outlive that of the lines that it remembers
+            disk.fsync_folder(path.parent)
+        return file
     except OSError as error:
         raise unwritable(path, error, code=2) from None
 

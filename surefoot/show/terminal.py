@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -59,12 +60,19 @@ class Terminal:
         for part in fitted(line, self.width):
             text = part if self.utf8 else in_ascii(part)
             if self.bar is not None:
-                self.bar.print(text)
+                self.shown_by(partial(self.bar.print, text))
             else:
-                print(text, file=self.stream, flush=True)
+                self.shown_by(partial(print, text, file=self.stream, flush=True))
+
+    def shown_by(self, act: Callable[[], None]) -> None:
+        """Show something; nothing more once the terminal went away: train.log keeps all of it."""
+        try:
+            act()
+        except OSError:
+            self.leave()
 
     def leave(self) -> None:
-        """Show nothing more, on a terminal that went away: train.log keeps what it would show."""
+        """Let whatever is still shown, or was and is not flushed, go nowhere."""
         self.bar = None
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())  # what is still to be flushed goes there too
@@ -80,7 +88,7 @@ class Terminal:
         if self.quiet:
             return
         if self.bar is not None:
-            self.bar.draw("", done / max(1, total), what)
+            self.shown_by(partial(self.bar.draw, "", done / max(1, total), what))
             return
         now = time.monotonic()
         if what != self.preparing_what or now - self.preparing_at >= SILENCE_S:
@@ -92,7 +100,7 @@ class Terminal:
     ) -> None:
         """Say what will run, what it will cost, and what the rules found."""
         if self.bar is not None:
-            self.bar.clear()
+            self.shown_by(self.bar.clear)
         lines = check_lines(findings, self.rules)
         loud = any(finding.severity in LOUD for finding in findings)
         if not self.quiet:
@@ -116,17 +124,10 @@ class Terminal:
 
     def __call__(self, record: Record) -> None:
         """Take in one record of the journal."""
-        try:
-            self.take(record)
-        except OSError:
-            self.leave()
-
-    def take(self, record: Record) -> None:
-        """Show what one record is worth."""
         samples = self.samples() if self.samples and isinstance(record, Eval) else ()
         lines = self.followed.lines(record, samples)
         if isinstance(record, End) and self.bar is not None:
-            self.bar.clear()
+            self.shown_by(self.bar.clear)
         if isinstance(record, Header) and self.planned:
             return  # all of it has just been said
         loud = isinstance(record, End) or (isinstance(record, Finding) and record.severity in LOUD)
@@ -154,7 +155,8 @@ class Terminal:
             parts.append(f"{clock(left)} left")
         said = " · ".join(parts)
         said = said if self.utf8 else in_ascii(said)
-        self.bar.draw(str(step.step), step.step / max(1, followed.steps), said)
+        share = step.step / max(1, followed.steps)
+        self.shown_by(partial(self.bar.draw, str(step.step), share, said))
 
 
 def bar(terminal: Terminal) -> "Bar":

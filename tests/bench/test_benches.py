@@ -14,6 +14,7 @@ from surefoot.bench.time_to_loss import LOSS, Ours, rows
 from surefoot.errors import UsageError
 from surefoot.protocol import Paired, Sample
 from surefoot.recipe import load as recipes
+from surefoot.run.blocks import Blocks
 from surefoot.run.run import Run
 
 TEXT = Path(__file__).parents[2].parent / "shared" / "data" / "tinyshakespeare.txt"
@@ -56,7 +57,7 @@ def test_our_side_is_the_whole_loop_and_goes_on_block_by_block(sides: speed.Side
     assert sum('"kind":"step"' in line for line in told) == 8
     assert (sides.run.folder / "heartbeat_rank0.jsonl").is_file()
     assert (sides.run.folder / "metrics.csv").read_text().count("\n") == 9
-    assert {f.name for f in fields(Run)} < {f.name for f in fields(speed.Blocks)}
+    assert {f.name for f in fields(Run)} < {f.name for f in fields(Blocks)}
 
 
 def test_both_sides_learn_the_same_shape(sides: speed.Sides) -> None:

@@ -1,18 +1,21 @@
 """Saves beside the training change nothing of it: same lines, same bytes, errors heard in time."""
 
 import errno
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from surefoot.records import Event, Finding, Remedy, Step, read
+from surefoot.records import Event, Finding, Record, Remedy, Step, read
+from surefoot.run.blocks import Blocks
 from surefoot.run.run import Run
 from surefoot.run.stalls import MOST, SAVES, Stalls, fitting
 from surefoot.shelf.checkpoint import candidates, verify
 from surefoot.shelf.disk import Disk
 from surefoot.shelf.lock import holder
+from surefoot.train import train
 
 from . import runs
 from .test_faults import opened, trained
@@ -167,10 +170,27 @@ def test_a_mistake_beside_the_training_is_raised_in_the_loop(tmp_path: Path) -> 
     assert holder(run.folder) is None
 
 
+class Held(Disk):
+    """Keeps one checkpoint from being committed until it is let go."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.let_go = step, threading.Event()
+
+    def before(self, operation: str, path: Path) -> None:
+        if operation == "create" and path.name == "COMMIT" and f"{self.step:08d}" in str(path):
+            assert self.let_go.wait(60), "nobody waited for this save"
+
+
 def test_a_rewind_waits_for_the_save_that_it_may_go_back_to(tmp_path: Path) -> None:
-    slow = Slow(1.0, "step-00000020")
-    run = opened(tmp_path, slow, train__steps=60, save__every=20, val__every=0)
+    held = Held(20)
+    run = opened(tmp_path, held, train__steps=60, save__every=20, val__every=0)
     run.watch = Planted(run.watch)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def soon(record: Record) -> None:
+        if isinstance(record, Finding) and record.severity == "act":
+            threading.Timer(0.2, held.let_go.set).start()
+
+    run.journal.subscribe(soon)
     assert trained(run).exit == 0
     remedies = [r for r in read(run.folder / "journal.jsonl") if isinstance(r, Remedy)]
     assert [r.args["to_step"] for r in remedies if r.name == "rewind"] == [20]
@@ -194,16 +214,20 @@ def test_an_error_in_the_loop_lets_the_save_that_is_written_be_finished(tmp_path
 
 
 def test_a_failed_save_before_a_stop_is_made_good_by_the_last_one(tmp_path: Path) -> None:
-    class Once(Disk):
-        """Asks the run to stop, and then fails it."""
-
+    class Once(Held):
         def before(self, operation: str, path: Path) -> None:
-            if operation == "mkdir" and "step-00000010" in path.name and not run.stop_reason:
-                run.ask_to_stop("enough", 75)
-                time.sleep(0.1)
+            super().before(operation, path)
+            if operation == "create" and path.name == "COMMIT" and f"{self.step:08d}" in str(path):
+                self.step = 10**8  # not again
                 raise OSError(errno.EIO, "Input/output error")
 
-    run = opened(tmp_path, Once(), val__every=0)
-    outcome = trained(run)
-    assert outcome.exit == 75 and outcome.step in (10, 11)
-    assert [(one.step, verify(one)) for one in candidates(run.folder)] == [(outcome.step, [])]
+    disk = Once(10)
+    run = Blocks.of(opened(tmp_path, disk, val__every=0))
+    run.left = 10
+    train(run)  # the save of step 10 is under way, and will fail
+    run.ask_to_stop("enough", 75)
+    threading.Timer(0.1, disk.let_go.set).start()
+    outcome = run.saved_and_stopped()
+    run.close()
+    assert (outcome.exit, outcome.step, outcome.reason) == (75, 10, "enough")
+    assert [(one.step, verify(one)) for one in candidates(run.folder)] == [(10, [])]

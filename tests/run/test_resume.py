@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import signal
 import time
@@ -32,44 +31,6 @@ def go_on_until_done(recipe: Path, run: Path, tries: int = 5) -> None:
         if code == 0:
             return
     raise AssertionError(f"{run} never finished")
-
-
-def kill_and_resume(twin: tuple[Path, Path], folder: Path, kills: int) -> int:
-    """Kill one run after another at random instants; give how many died before their end."""
-    recipe, undisturbed = twin
-    draw = random.Random(11)
-    began = time.monotonic()
-    assert runs.ended(runs.forked(lambda: runs.start(recipe, folder / "timed").exit)) == 0
-    length = time.monotonic() - began
-    died = 0
-    for number in range(kills):
-        run = folder / f"run{number}"
-        pid = runs.forked(lambda run=run: runs.start(recipe, run).exit)
-        code = runs.killed_after(pid, draw.uniform(0.05, 1.0) * length)
-        died += code == 128 + signal.SIGKILL
-        go_on_until_done(recipe, run)
-        runs.check_equal(run, undisturbed)
-    return died
-
-
-def test_killed_at_random_instants_and_resumed_it_equals_its_twin(
-    twin: tuple[Path, Path], tmp_path: Path
-) -> None:
-    assert kill_and_resume(twin, tmp_path, kills=6) >= 3
-
-
-@pytest.mark.slow
-def test_killed_at_20_random_instants_and_resumed_it_equals_its_twin(
-    twin: tuple[Path, Path], tmp_path: Path
-) -> None:
-    assert kill_and_resume(twin, tmp_path, kills=20) >= 12
-
-
-@pytest.mark.soak
-def test_killed_at_200_random_instants_and_resumed_it_equals_its_twin(
-    twin: tuple[Path, Path], tmp_path: Path
-) -> None:
-    assert kill_and_resume(twin, tmp_path, kills=200) >= 120
 
 
 @pytest.mark.parametrize("step", [10, 15, 26])

@@ -103,13 +103,21 @@ def test_events_and_remedies_are_durable_at_once_and_steps_every_five_seconds(
 
 def test_a_full_disk_is_waited_out_and_nothing_is_lost(tmp_path: Path) -> None:
     said: list[OSError] = []
-    journal = Journal(tmp_path / "j", Failing(at=3, times=4), trouble=said.append)
+    journal = Journal(tmp_path / "j", Failing(at=4, times=4), trouble=said.append)
     for n in range(1, 9):
         journal.write(step(n))
     assert journal.holds(journal.offset())
     journal.close()
     assert list(records.read(tmp_path / "j")) == [step(n) for n in range(1, 9)]
     assert [error.errno for error in said] == [errno.ENOSPC]  # said once, not every step
+
+
+def test_the_name_of_a_new_journal_is_durable_before_its_first_line(tmp_path: Path) -> None:
+    disk = Recording()
+    for _ in range(2):
+        Journal(tmp_path / "j", disk).close()
+    opening = [("open_append", "j"), ("fsync_folder", tmp_path.name)]
+    assert disk.operations == [*opening, ("fsync", "j"), ("open_append", "j"), ("fsync", "j")]
 
 
 class Partial(Disk):
@@ -135,7 +143,7 @@ def test_a_line_that_was_taken_in_part_is_finished_later(tmp_path: Path) -> None
 
 def test_ten_minutes_without_a_disk_end_the_run_with_a_sentence(tmp_path: Path) -> None:
     clock = Clock()
-    journal = Journal(tmp_path / "j", Failing(at=2, times=10**6), clock=clock)
+    journal = Journal(tmp_path / "j", Failing(at=3, times=10**6), clock=clock)
     journal.write(step(1))
     clock.seconds = 601
     with pytest.raises(RunError, match=r"it can't be written .No space left") as e:
@@ -144,7 +152,7 @@ def test_ten_minutes_without_a_disk_end_the_run_with_a_sentence(tmp_path: Path) 
 
 
 def test_64_mib_that_no_disk_takes_end_the_run(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j", Failing(at=2, times=10**6))
+    journal = Journal(tmp_path / "j", Failing(at=3, times=10**6))
     journal.waiting += bytes(64 << 20)
     with pytest.raises(RunError, match="can't be written"):
         journal.write(step(1))
