@@ -15,7 +15,7 @@ DONE = (0, 3, 4, 75, 130)  # exit codes that a launcher should take for an end, 
 FULL = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 CODE = "SUREFOOT_CODE"  # a file of `train --procs`, where the first rank writes how it ended
 RESTARTS = "SUREFOOT_RESTARTS"  # how often `train --procs` has started all ranks again
-LAUNCH = "torchrun --nproc-per-node 2 -m surefoot train"
+LAUNCH = "torchrun --nproc-per-node 2 -m -- surefoot train"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def once(procs: int, line: Sequence[str], code: Path) -> tuple[int | None, str]:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # its tables tell less
     own = ["--nproc-per-node", str(procs), "--signals-to-handle", SIGNALS]
-    own += ["--shutdown-timeout", SHUTDOWN_S, "--max-restarts", "0", "-m", "surefoot"]
+    own += ["--shutdown-timeout", SHUTDOWN_S, "--max-restarts", "0", "-m"]
+    own += ["--", "surefoot"]  # else torch takes --run for a beginning of its own --run-path
     why = ""
     try:
         run(get_args_parser().parse_args([*own, *line]))

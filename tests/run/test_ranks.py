@@ -17,9 +17,11 @@ from surefoot.learn.learner import Learner
 from surefoot.model.batch import Batch
 from surefoot.records import Step, read
 from surefoot.run import following
+from surefoot.run.leading import Lead
 from surefoot.shelf.load import find, load
 
 from . import ranks, runs
+from .test_rewind import Planted
 
 QUICK = ("val.every=0", "save.every=7", "guard.audit_after=0")
 SHORT = (*QUICK, "train.steps=20")
@@ -126,6 +128,27 @@ def on_batch(step: int, act: Any) -> None:
     Learner.__init__ = init
 
 
+def test_a_rewind_takes_all_ranks_back_and_skips_their_data(recipe: Path, tmp_path: Path) -> None:
+    inner = Lead.begin
+
+    def begin(self: Lead, run: Any) -> None:
+        run.watch = Planted(run.watch)
+        inner(self, run)
+
+    def plant(rank: int) -> None:
+        Lead.begin = begin
+
+    lasting = ("val.every=0", "save.every=10", "guard.audit_after=0", "train.steps=50")
+    lasting = (*lasting, "distributed.reduce=exact", "distributed.lanes=4")
+    found = {world: tmp_path / f"w{world}" for world in (1, 2)}
+    for world, run in found.items():
+        own = (*lasting, f"train.accumulate={4 // world}")
+        assert ranks.train(world, plant, what=str(recipe), run=run, changes=own) == [0] * world
+    assert max(raw["generation"] for raw in ranks.steps(found[2])) == 1
+    assert bare(found[2]) == bare(found[1])
+    assert runs.files(found[2]) == runs.files(found[1])
+
+
 def test_every_rank_holds_the_same_weights(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     inner = following.Follower.close
@@ -212,10 +235,11 @@ def launcher(recipe: Path) -> Iterator[list[subprocess.Popen[str]]]:
             one.kill()
 
 
-def wait_for(run: Path, step: int, seconds: float = 300) -> None:
+def wait_for(run: Path, step: int, process: subprocess.Popen[str], seconds: float = 300) -> None:
     """Wait until a run has written a step."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        assert process.poll() is None, f"it ended with {process.poll()}"
         if (run / "journal.jsonl").is_file() and any(s["step"] >= step for s in ranks.steps(run)):
             return
         time.sleep(0.1)
@@ -227,11 +251,19 @@ def test_a_killed_rank_is_started_again_and_the_run_goes_on(
 ) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--max-restarts", "3", "-m", "surefoot", "train", str(recipe), "--run", str(run)]
-    command += ["--quiet", *QUICK, "train.steps=60", "train.accumulate=2", "val.batches=1"]
+    command += ["--max-restarts", "3", "-m", "--", "surefoot", "train", str(recipe)]
+    command += [
+        "--run",
+        str(run),
+        "--quiet",
+        *QUICK,
+        "train.steps=60",
+        "train.accumulate=2",
+        "val.batches=1",
+    ]
     process = subprocess.Popen(command, text=True)
     launcher.append(process)
-    wait_for(run, 9)
+    wait_for(run, 9, process)
     beats = (run / "heartbeat_rank1.jsonl").read_text().splitlines()
     os.kill(json.loads(beats[-1])["pid"], signal.SIGKILL)
     assert process.wait(timeout=600) == 0
@@ -254,7 +286,7 @@ def test_procs_starts_the_ranks_and_gives_the_first_ones_code(
     long = [*command, "--run", str(run), *QUICK, "train.steps=5000", "train.accumulate=2"]
     process = subprocess.Popen(long, text=True)
     launcher.append(process)
-    wait_for(run, 3)
+    wait_for(run, 3, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=300) == 75
     status = json.loads((run / "status.json").read_text())
