@@ -13,7 +13,6 @@ TAKES = "[RECIPE] [key=VALUE ...]"
 EXAMPLES = """
 surefoot train train.steps=20 val.every=0
 surefoot train --resume last
-surefoot train starter --procs 2 --dry
 """
 
 
