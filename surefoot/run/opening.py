@@ -163,7 +163,7 @@ def go_on(
     if content is not None:
         run.saver.shelf.fallen_back(content)
         run.saver.mend_pointers(run)
-        run.saver.shelf.sweep()
+    run.saver.shelf.sweep()  # the very first save may have been cut short
     return run
 
 

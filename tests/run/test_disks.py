@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from surefoot.errors import SurefootError
 from surefoot.records import Event, Finding, Record, Step, read
 from surefoot.run.run import Run
 from surefoot.run.session import trained
+from surefoot.run.telemetry import Heartbeat
 from surefoot.shelf.checkpoint import candidates, verify
 from surefoot.shelf.disk import Disk
 
@@ -138,8 +140,8 @@ def test_a_folder_that_is_read_only_is_refused_before_anything_is_trained(tmp_pa
 class Frozen(Disk):
     """A disk that its system mounts read-only from some moment on, as after an error."""
 
-    def __init__(self) -> None:
-        self.frozen = False
+    def __init__(self, frozen: bool = False) -> None:
+        self.frozen = frozen
 
     def before(self, operation: str, path: Path) -> None:
         if self.frozen:
@@ -159,3 +161,13 @@ def test_a_folder_that_becomes_read_only_ends_the_run_with_a_sentence(
     assert ended.exit == 1
     assert runs.resume(run.folder).exit == 0
     assert runs.journal(run.folder) == runs.journal(twin)
+
+
+def test_a_heartbeat_outlives_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    beat = Heartbeat(run, Frozen(frozen=True))
+    time.sleep(0.1)
+    assert beat.is_alive()
+    beat.close()
+    run.ended("stopped", 75, "enough")
+    run.close()

@@ -117,6 +117,24 @@ def test_killed_at_200_random_instants_and_resumed_it_equals_its_twin(
     assert len(met.checkpoints) >= 15
 
 
+class Dying(Disk):
+    """Ends its process when the first checkpoint would be committed."""
+
+    def before(self, operation: str, path: Path) -> None:
+        if operation == "create" and path.name == "COMMIT":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_the_very_first_save_left_half_done_is_swept(
+    twin: tuple[Path, int], tmp_path: Path
+) -> None:
+    pid = runs.forked(lambda: onward(tmp_path, Dying()))
+    assert runs.ended(pid) == 128 + signal.SIGKILL
+    assert list((tmp_path / "run").glob(".tmp-step-00000002-*"))
+    assert onward(tmp_path, Disk()) == 0
+    ends_as(tmp_path / "run", twin[0])
+
+
 @pytest.mark.slow
 def test_killed_at_each_change_that_opening_a_run_makes_it_equals_its_twin(
     twin: tuple[Path, int], tmp_path: Path
