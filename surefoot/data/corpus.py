@@ -93,7 +93,9 @@ class Corpus:
     def key(self) -> str:
         """Name the corpus by its content and its options, but not by where it lies."""
         options = self.options.model_dump(exclude={"path"})
-        return key("corpus", options, self.on_bad_line, list(self.digests.values()))
+        # text that is generated changes with its file here, which no digest shows
+        version = [self.module.VERSION] if hasattr(self.module, "VERSION") else []
+        return key("corpus", options, self.on_bad_line, list(self.digests.values()), *version)
 
     @property
     def in_place(self) -> bool:

@@ -1,6 +1,6 @@
 """What training reads: batches by step, validation in file order, and what is known of the text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -125,21 +125,48 @@ class Dataset:
         )
 
     def validation(self, rows: int, extent: Extent = "recipe") -> Iterator[Batch]:
-        """Give the validation text in file order, each target once, always the same.
+        """Give the validation text in file order, cut as the training text is, always the same.
 
         "recipe": val.batches of them, or up to 100,000 tokens; "final": up to 100,000 tokens;
         "all": everything.
         """
-        time, total = self.seq_len, max(0, self.val_tokens - 1)
-        windows = -(-total // time)
+        count, span = self.held_out()
         if extent == "recipe" and self.val_batches:
-            windows = min(windows, self.val_batches * rows)
+            count = min(count, self.val_batches * rows)
         elif extent != "all":
-            windows = min(windows, max(1, FULL_VALIDATION // time))
-        spans = [(j * time, min((j + 1) * time, total) + 1) for j in range(windows)]
-        for i in range(0, windows, rows):
-            tokens, targets = self.filled(self.val, spans[i : i + rows])
+            count = min(count, max(1, FULL_VALIDATION // self.seq_len))
+        for i in range(0, count, rows):
+            spans = [span(j) for j in range(i, min(i + rows, count))]
+            tokens, targets = self.filled(self.val, spans)
             yield self.made(tokens, targets, position=i)
+
+    def held_out(self) -> tuple[int, Callable[[int], tuple[int, int]]]:
+        """Count the rows of validation, and say where each stands: each target is in one of them.
+
+        Where training reads one document a row, so does validation: elsewhere in a row, or after
+        another document, such a model has never been.
+        """
+        if self.documents is not None and len(self.val.ends):
+            whole = Whole(self.val.ends, seed=0, shuffled=False)
+            return whole.rows.n, whole.span
+        time, total = self.seq_len, max(0, self.val_tokens - 1)
+        return -(-total // time), lambda j: (j * time, min((j + 1) * time, total) + 1)
+
+    def problems(self, most: int) -> list[tuple[list[int], list[int]]]:
+        """Give held-out documents, each once, as what is read and what is answered after it."""
+        if self.val.side.prompts is None:
+            return []
+        whole = Whole(self.val.ends, seed=0, shuffled=False)
+        found: dict[bytes, tuple[list[int], list[int]]] = {}
+        for j in range(whole.rows.n):
+            start, end = whole.span(j)
+            ids = self.val.tokens.read(start, end - start)
+            asked, answer = np.split(ids, [self.val.prompts[j]])
+            answer = answer[:-1] if answer[-1:] == self.tokenizer.eos else answer
+            found.setdefault(ids.tobytes(), (asked.tolist(), answer.tolist()))
+            if len(found) == most:
+                break
+        return list(found.values())
 
     @cached_property
     def entropy(self) -> float:

@@ -84,6 +84,8 @@ class Writer:
 def learnt(corpus: Corpus, options: Choice, scan: Scan, split: Split) -> Tokenizer:
     """Give the tokenizer of a corpus' training documents, from the cache where it is there."""
     module = kinds.find("tokenizers", options.kind, "data.tokenizer.kind")
+    if hasattr(module, "given"):  # it was made before: its file is read each time
+        return module.given(corpus.where / getattr(options, "path", ""))
     mib = getattr(options, "train_mib", None)
 
     def make(folder: Path) -> None:

@@ -16,7 +16,8 @@ from surefoot.randomness import key
 class Vocabulary(Protocol):
     """What generation asks of a tokenizer."""
 
-    vocab: int
+    @property
+    def vocab(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +74,7 @@ def generate(
 
 def chosen(logits: Tensor, sampling: Sampling, source: torch.Generator) -> int:
     """Choose one token; logits that are not finite are an error, never a token."""
-    logits = logits.cpu().double()
-    if not bool(logits.isfinite().all()):
-        raise SurefootError(
-            Problem(
-                what="the model's prediction",
-                value="",
-                why=f"{int((~logits.isfinite()).sum())} of {len(logits)} logits are not finite, "
-                "so these weights can't write",
-                instead="Write --step best, or the number of an earlier checkpoint",
-            )
-        )
+    logits = sound(logits.cpu().double())
     if sampling.greedy or sampling.temperature <= 0:
         return int(logits.argmax())
     p, order = (logits / sampling.temperature).softmax(0).sort(descending=True, stable=True)
@@ -91,6 +82,21 @@ def chosen(logits: Tensor, sampling: Sampling, source: torch.Generator) -> int:
     outside[0] = False
     drawn = torch.multinomial(p.masked_fill(outside, 0), 1, generator=source)
     return int(order[drawn])
+
+
+def sound(logits: Tensor) -> Tensor:
+    """Give logits that are finite back, and refuse any others."""
+    if bool(logits.isfinite().all()):
+        return logits
+    raise SurefootError(
+        Problem(
+            what="the model's prediction",
+            value="",
+            why=f"{int((~logits.isfinite()).sum())} of {logits.numel()} logits are not finite, "
+            "so these weights can't write",
+            instead="Write --step best, or the number of an earlier checkpoint",
+        )
+    )
 
 
 def refuse(model: Model, tokenizer: Vocabulary, prompt_ids: Sequence[int]) -> None:

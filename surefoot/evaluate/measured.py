@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class HeldOut(Protocol):
 
     @property
     def tokenizer(self) -> Tokens: ...
-    def validation(self, rows: int) -> Iterator[Batch]: ...
+    def validation(self, rows: int, extent: Literal["all"] = ...) -> Iterator[Batch]: ...
 
 
 class Measured(NamedTuple):
@@ -45,7 +45,7 @@ def measure(
     sizes = torch.as_tensor(dataset.tokenizer.token_bytes, dtype=torch.int64).to(device)
     found: list[Tensor] = []
     seen = 0
-    for batch in dataset.validation(rows):
+    for batch in dataset.validation(rows, "all"):
         if seen >= tokens:
             break
         batch = moved(batch, device)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ class HeldOut(Protocol):
 
     @property
     def tokenizer(self) -> Tokens: ...
-    def validation(self, rows: int) -> Iterator[Batch]: ...
+    def validation(
+        self, rows: int, extent: Literal["recipe", "final"] = ...
+    ) -> Iterator[Batch]: ...  # as many batches as the recipe names, or up to 100,000 tokens
 
 
 class Validated(NamedTuple):
@@ -51,7 +53,7 @@ def validate(
     sizes = torch.as_tensor(dataset.tokenizer.token_bytes, dtype=torch.int64).to(device)
     nats = text_nats = 0.0
     tokens = text_bytes = 0
-    for number, batch in enumerate(dataset.validation(rows)):
+    for number, batch in enumerate(dataset.validation(rows, "recipe" if batches else "final")):
         if number >= batches if batches else tokens >= ENOUGH:
             break
         batch = moved(batch, device)

@@ -9,6 +9,7 @@ from surefoot.guard import book
 from surefoot.records import Event, Finding, Record
 
 Who = Literal["cli", "recipe"]
+RECIPE = "guard.accept"
 STOPPED = "stopped"  # no rule of preflight: going on with a run that the guard has stopped
 
 
@@ -85,7 +86,7 @@ def check(findings: Sequence[Finding], names: Names) -> None:
     earlier = {one.id for one in (*names.before, *names.taken)}
     wrong = [
         problem
-        for key, given in (("--accept", names.cli), ("guard.accept", names.recipe))
+        for key, given in (("--accept", names.cli), (RECIPE, names.recipe))
         for name in dict.fromkeys(given)
         if (problem := problem_of(key, name, refused, earlier)) is not None
     ]
@@ -105,6 +106,8 @@ def problem_of(key: str, name: str, refused: set[str], earlier: set[str]) -> Pro
     if entry is not None and (entry.final or name in outside):
         why = f"this rule can't be accepted: {entry.sentence}"
         return Problem(key, name, why, "Mend what it names, and leave this out")
+    if key == RECIPE and entry is not None and "refuse" in entry.severity:
+        return None  # a recipe is written once, for data and devices of many sizes
     instead = f"Leave it out{'' if not refused else ': refused are ' + ', '.join(sorted(refused))}"
     return Problem(key, name, "nothing of this name is refused here", instead)
 

@@ -63,6 +63,9 @@ class Situation:
     plan_changed: bool = False
     leaks: tuple[str, ...] | None = None  # what the audit's quick form found
     run: str = "RUN"
+    begun_from: str = ""  # weights that a new run begins from
+    # of these weights: key, what they were made with, what the recipe has
+    begun_unlike: tuple[tuple[str, str, str], ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

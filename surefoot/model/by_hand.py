@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-EPS = 1e-6
+EPS = 1e-6  # unless a model's own norms have another (model.norm_eps)
 
 
 def by_hand(x: Tensor) -> bool:
@@ -20,11 +20,11 @@ def by_hand(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def normed(x: Tensor, weight: Tensor | None) -> Tensor:
+def normed(x: Tensor, weight: Tensor | None, eps: float = EPS) -> Tensor:
     """Bring the last axis to rms 1, then to the gain that was learned."""
     if by_hand(x):
-        return cast("Tensor", Normed.apply(x, weight))
-    return torch.nn.functional.rms_norm(x, x.shape[-1:], weight, EPS)
+        return cast("Tensor", Normed.apply(x, weight, eps))
+    return torch.nn.functional.rms_norm(x, x.shape[-1:], weight, eps)
 
 
 def squared_relu(x: Tensor) -> Tensor:
@@ -32,18 +32,18 @@ def squared_relu(x: Tensor) -> Tensor:
     return cast("Tensor", SquaredRelu.apply(x)) if by_hand(x) else torch.relu(x).square()
 
 
-def inverse_rms(x: Tensor) -> Tensor:
+def inverse_rms(x: Tensor, eps: float = EPS) -> Tensor:
     """Give 1 over the root mean square of the last axis."""
     size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return size.square_().div_(x.shape[-1]).add_(EPS).rsqrt_()
+    return size.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 class Normed(torch.autograd.Function):
     """The norm over the last axis."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None) -> Tensor:
-        scale = inverse_rms(x)
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        scale = inverse_rms(x, eps)
         unit = x * scale
         ctx.save_for_backward(unit, scale, weight)
         return unit if weight is None else unit * weight
@@ -58,7 +58,7 @@ class Normed(torch.autograd.Function):
         else:
             own = both.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
             share, inner = (both @ weight).unsqueeze(-1).div_(unit.shape[-1]), slope * weight
-        return torch.addcmul(inner, unit, share, value=-1).mul_(scale), own
+        return torch.addcmul(inner, unit, share, value=-1).mul_(scale), own, None
 
 
 class Turned(torch.autograd.Function):

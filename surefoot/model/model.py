@@ -41,10 +41,10 @@ class Layer(nn.Module):
         options = recipe.mixers[letters(recipe)[layer]]
         stream = kinds.find("streams", recipe.stream.kind).Stream
         self.stream_mixer = stream(shape, recipe.stream, 2 * layer)
-        self.norm_mixer = Norm(shape.dim)
+        self.norm_mixer = Norm(shape.dim, shape.norm_eps)
         self.mixer = kinds.find("mixers", options.kind).Mixer(shape, options, layer)
         self.stream_ffn = stream(shape, recipe.stream, 2 * layer + 1)
-        self.norm_ffn = Norm(shape.dim)
+        self.norm_ffn = Norm(shape.dim, shape.norm_eps)
         self.ffn = Ffn(shape, recipe.ffn)
 
     def forward(self, x: Tensor, ctx: Context) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from surefoot.errors import Problem, RecipeError
-from surefoot.model.by_hand import normed
+from surefoot.model.by_hand import EPS, normed
 from surefoot.randomness import fnv1a64, key
 
 ROLES = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar")
@@ -99,11 +99,11 @@ class Norm(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, eps: float = EPS) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.eps = dim, eps
         parameter(self, "weight", (dim,), Declared("scalar", mean=1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        return normed(x.to(wide), self.weight.to(wide)).to(x.dtype)
+        return normed(x.to(wide), self.weight.to(wide), self.eps).to(x.dtype)

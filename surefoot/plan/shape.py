@@ -19,6 +19,7 @@ def shape(recipe: Recipe) -> Shape:
         reach={knob: plan.most(knob) for _, knob in references(recipe)},
         value_embeddings=model.value_embeddings,
         attention=model.attention,
+        norm_eps=model.norm_eps,
     )
 
 

@@ -17,6 +17,7 @@ class Shape:
     reach: Mapping[str, float] = field(default_factory=dict[str, float])  # most a knob can become
     value_embeddings: int = 0
     attention: str = "auto"  # auto | fused | plain
+    norm_eps: float = 1e-6
 
     @property
     def head_dim(self) -> int:

@@ -82,6 +82,8 @@ class Model(Section):
     """Whether embedding and head share their weights"""
     attention: Literal["auto", "fused", "plain"] = "auto"
     """Attention code: fused where the device has it, or plain formulas for debugging"""
+    norm_eps: Positive = 1e-6
+    """Added to the mean square that a norm divides by"""
     ffn: Ffn = Ffn()
     """The feed-forward part"""
     value_embeddings: Number = 0

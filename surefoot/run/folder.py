@@ -125,5 +125,5 @@ def step_of(text: str | None) -> str | int | None:
     """Read which checkpoint is meant: a number, the name of its folder, or a pointer."""
     if text is None:
         return None
-    number = text.removeprefix("step-")
+    number = text.removeprefix("step-").removeprefix("step_")  # as 001 writes it
     return int(number) if number.isascii() and number.isdigit() else text

@@ -11,7 +11,9 @@ from surefoot.plan.bends import micro_rows
 from surefoot.plan.plan import Plan
 from surefoot.recipe.load import from_text
 from surefoot.records import Event, Remedy, parse
+from surefoot.run.beginning import at_home
 from surefoot.run.leading import answer, knobs_sha, together
+from surefoot.run.memory_cap import capped
 from surefoot.run.opening import make_learner, read_data
 from surefoot.run.progress import Progress
 from surefoot.run.signals import Signals
@@ -42,7 +44,9 @@ class Follower:
 
     def __init__(self, ranks: Ranks, word: dict[str, Any]) -> None:
         self.ranks, self.folder = ranks, Path(word["run"])
-        self.recipe, self.dataset = read_data(from_text(word["recipe"], "rank 0's recipe"))
+        told = from_text(word["recipe"], "rank 0's recipe")
+        capped(told)
+        self.recipe, self.dataset = read_data(at_home(told, self.folder))
         self.progress, self.phase = Progress(), "idle"
         self.plan = Plan(self.recipe)
         self.learner = make_learner(self.recipe)

@@ -31,9 +31,10 @@ class Judge:
         """Validate, and write the same beginnings on as last time."""
         begin = time.monotonic()
         knobs = run.plan.at(run.progress.step).values
+        model = cast("Model", run.learner.model)
         batches = 0 if full else self.recipe.val.batches
         val_ce, val_bpb, val_tokens = validate(
-            cast("Model", run.learner.model), run.dataset, knobs, run.learner.device, batches
+            model, run.dataset, knobs, run.learner.device, batches, self.recipe.train.batch
         )
         best_ce = run.progress.best_ce
         self.samples = self.written(run, knobs)
@@ -50,14 +51,17 @@ class Judge:
     def written(self, run: "Run", knobs: Any) -> list[dict[str, Any]]:
         """Write each prompt on, greedily and sampled."""
         found: list[dict[str, Any]] = []
-        if not run.dataset.tokenizer.token_bytes.any():
+        tokenizer = run.dataset.tokenizer
+        if not tokenizer.token_bytes.any():
             return found  # a corpus of bare ids: nobody knows what text they stand for
+        # one document a row: what would follow its end was never learnt
+        end = tokenizer.eos if self.recipe.data.packing == "document" else None
         for prompt in self.recipe.val.prompts:
             for temperature in (0.0, 0.8):
                 ids = generate(
                     cast("Model", run.learner.model),
-                    run.dataset.tokenizer,
-                    run.dataset.tokenizer.encode(prompt),
+                    tokenizer,
+                    tokenizer.encode(prompt),
                     SAMPLE_TOKENS,
                     knobs,
                     temperature=temperature,
@@ -65,12 +69,13 @@ class Judge:
                     greedy=temperature == 0.0,
                     seed=self.recipe.train.seed,
                 )
+                ids = ids[: ids.index(end)] if end in ids else ids
                 found.append(
                     {
                         "step": run.progress.step,
                         "generation": run.progress.generation,
                         "prompt": prompt,
-                        "text": run.dataset.tokenizer.decode(ids),
+                        "text": tokenizer.decode(ids),
                         "tokens": len(ids),
                         "temperature": temperature,
                         "top_p": 0.95,

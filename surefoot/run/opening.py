@@ -30,6 +30,8 @@ from surefoot.plan.shape import shape
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, Header, Remedy, parse, read
+from surefoot.run import seed_names
+from surefoot.run.beginning import Begun, begun_again, keep
 from surefoot.run.device import device_of, machine
 from surefoot.run.judging import Judge
 from surefoot.run.leading import Lead
@@ -64,6 +66,7 @@ class Opening:
     accepted: tuple[Accepted, ...] = ()  # refusals that a person takes upon himself
     ranks: Ranks = field(default_factory=Ranks)
     launch: str = ""  # names the launcher that started the ranks
+    begun: Begun | None = None  # weights that a new run begins from
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ def begin(opening: Opening, folder: Path, disk: Disk | None = None) -> Run:
     """Start a run in a folder that is new and empty."""
     disk = disk or Disk()
     lock = Lock(folder, disk)
+    # before the recipe, which makes the folder a run
+    recipe = keep(opening.begun, opening.dataset.tokenizer, opening.recipe, folder, disk)
+    opening = dataclasses.replace(opening, recipe=recipe)
     write_plan(opening.recipe, folder, disk)
     return compose(opening, folder, lock, disk, None)
 
@@ -225,6 +231,8 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     insist(opening)
     progress = Progress() if old is None else old.progress()
     learner = make_learner(recipe)
+    if old is None:
+        begun_again(learner, folder)
     made = how(recipe, opening.ranks.world)
     shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, made)
     shelf.fence = lock.check
@@ -258,6 +266,8 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         ),
     )
     shelf.journal = run.journal
+    if recipe.logs.seed_names:
+        seed_names.link(folder, disk)
     run.journal.trouble = run.journal_waits
     run.telemetry = Telemetry(run, disk)
     for listener in (run.overhear, run.telemetry, *opening.listeners):
@@ -312,6 +322,7 @@ def watch_facts(
 def fresh(run: Run) -> tuple[Learner, Watch]:
     """Make the learner and the monitors of step 0 again."""
     learner = make_learner(run.recipe)
+    begun_again(learner, run.folder)
     facts = watch_facts(run.recipe, run.dataset, learner, run.lead.ranks.world)
     planned = {"planned": lambda step: run.plan.at(step).lr}
     return learner, Watch(run.recipe.guard.monitors, {**facts, **planned})

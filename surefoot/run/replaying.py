@@ -19,6 +19,7 @@ from surefoot.plan.plan import Plan
 from surefoot.recipe.load import from_text
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Header, Record, Step, read
+from surefoot.run.beginning import at_home, begun_again
 from surefoot.run.device import machine
 from surefoot.run.inside import Inside, look
 from surefoot.run.opening import make_learner, read_data
@@ -74,7 +75,7 @@ def replay(folder: Path, step: int, generation: int | None, say: Say) -> Replay:
     """Do a step again."""
     told = journalled(folder, step, generation)
     recipes, notes = recipes_of(folder, told)
-    recipe, dataset = read_data(recipes[told.recipes[step]])
+    recipe, dataset = read_data(at_home(recipes[told.recipes[step]], folder))
     same_data(folder, told, dataset)
     begun = max(0, step - 1)
     start, learner, damaged = nearest(folder, told, recipes, begun)
@@ -229,7 +230,9 @@ def nearest(
         learner = made(recipes, told, checkpoint.step + 1)
         learner.load(content.model, content.optim)
         return checkpoint.step, learner, notes
-    return 0, made(recipes, told, 1), notes
+    learner = made(recipes, told, 1)
+    begun_again(learner, folder)
+    return 0, learner, notes
 
 
 def made(recipes: Mapping[str, Recipe], told: Told, step: int) -> Learner:

@@ -19,10 +19,19 @@ from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, read
 from surefoot.run import drill, ways
 from surefoot.run.auditing import preflighted
+from surefoot.run.beginning import (
+    FILE,
+    adopted,
+    at_home,
+    compared,
+    origin_of,
+    own_tokenizer,
+)
 from surefoot.run.device import device_of, is_here
-from surefoot.run.folder import find_run, new_folder, read_status
+from surefoot.run.folder import find_run, new_folder, read_status, step_of
 from surefoot.run.launched import Place, first_ranks, fitting, last_ranks, of_each, spread
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
+from surefoot.run.memory_cap import capped
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
 from surefoot.run.progress import branch_of
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
@@ -30,6 +39,7 @@ from surefoot.run.run import Outcome, Run
 from surefoot.run.situated import situated
 from surefoot.shelf.checkpoint import candidates
 from surefoot.shelf.disk import TMP, Disk
+from surefoot.shelf.format import TOKENIZER
 from surefoot.shelf.load import fallback, find, load, newest
 from surefoot.shelf.lock import Lock
 from surefoot.shelf.pointers import target
@@ -53,6 +63,7 @@ class Asked:
     accept: tuple[str, ...] = ()
     pin: str | None = None
     dry: bool = False
+    init_from: str | None = None
     timed: bool = True
     place: Place = Place()  # noqa: RUF009 (frozen)
     ranks: Ranks = field(default_factory=Ranks)
@@ -76,6 +87,7 @@ class Chosen:
     given: frozenset[str]  # dotted keys that somebody wrote
     folder: Path | None = None
     there: Recipe | None = None  # what the run folder holds
+    typed: frozenset[str] = frozenset()  # those of `given` that the command line has
 
 
 def session(asked: Asked, terminal: Terminal, edge: Any = None) -> Ended:
@@ -91,6 +103,9 @@ def session(asked: Asked, terminal: Terminal, edge: Any = None) -> Ended:
 def choose(asked: Asked) -> Chosen:
     """Find the recipe: of the run to go on with, or the one that is named."""
     if asked.resume is not None:
+        if asked.init_from is not None:
+            why = "it starts a new run, and --resume goes on with an old one"
+            raise UsageError(Problem("--init-from", asked.init_from, why, "Leave out --resume"))
         folder = find_run(asked.resume)
         there = stored(folder)
         if asked.named and asked.what:
@@ -105,13 +120,17 @@ def choose(asked: Asked) -> Chosen:
     if asked.run is not None and (asked.run / "recipe.toml").is_file():
         there = stored(asked.run)
         recipe = as_there(loaded.recipe, there, first_ranks(asked.run))
+        if asked.init_from is not None:  # its weights brought their tokenizer
+            data = recipe.data.model_copy(update={"tokenizer": there.data.tokenizer})
+            recipe = recipe.model_copy(update={"data": data})
         changed = differences(there, recipe)
         refuse(asked.run, {k: v for k, v in changed.items() if barred({k: v}) or planned(k)})
         return Chosen(recipe, loaded.where, given, asked.run, there)
     recipe = spread(loaded.recipe, asked.ranks.world)
     if wrong := fitting(recipe, asked.ranks.world):
         raise RecipeError(*wrong)
-    return Chosen(recipe, loaded.where, given)
+    typed = frozenset(key for key, who in loaded.sources.items() if who == "command line")
+    return Chosen(recipe, loaded.where, given, typed=typed)
 
 
 def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ended:
@@ -125,14 +144,19 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     here = is_here(chosen.recipe.train.device)
     if not (here or asked.dry):
         device_of(chosen.recipe.train.device)  # says that it isn't there
-    recipe, dataset = read_data(chosen.recipe, terminal.preparing)
+    cap = capped(chosen.recipe)
+    origin = origin_of(asked.init_from) if asked.init_from is not None else None
+    wanted = chosen.recipe if origin is None else adopted(chosen.recipe, origin, chosen.typed)
+    recipe, dataset = read_data(wanted, terminal.preparing)
+    begun = None if origin is None else compared(recipe, origin, dataset.tokenizer)
     home = asked.run or Path("runs")
     timed = measure(recipe, dataset, asked.place) if asked.timed and here else None
     recipe = settled(recipe, chosen.given, timed, dataset)
     cost = forecast(recipe, dataset, nearest_folder(home), timed)
     ahead = leaks(recipe)
+    more = {} if begun is None else begun.situation()
     each, world = of_each(recipe, asked.ranks.world), asked.ranks.world
-    situation = situated(each, dataset, cost, pin=asked.pin, leaks=ahead, world=world)
+    situation = situated(each, dataset, cost, pin=asked.pin, leaks=ahead, world=world, **more)
     names = Names(asked.accept, tuple(recipe.guard.accept))
     findings, accepted = rule(each, situation, names)
     terminal.rules = len(book.entries())
@@ -144,6 +168,12 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         edge.folder = folder
     facts = {"forecast": asdict(cost), "parameters": dict(cost.parameters)}
     facts |= {"audit": preflighted(ahead)}
+    if begun is not None:
+        facts |= {"init_from": begun.row()}
+        terminal.said(f"weights  {begun}")
+    if cap is not None:
+        facts |= {"mem_cap": cap.row()}
+        terminal.said(f"memory   {cap}")
     opening = Opening(
         recipe,
         dataset,
@@ -153,6 +183,7 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         accepted=tuple(accepted),
         ranks=asked.ranks,
         launch=asked.place.launch,
+        begun=begun,
     )
     terminal.folder(folder)
     run = begin(opening, folder)
@@ -201,7 +232,9 @@ def going_on(
     assert chosen.folder is not None, "resumed without a run"
     folder, recipe, disk = chosen.folder, chosen.recipe, Disk()
     names = accepting(folder, asked, recipe)
-    recipe, dataset = read_data(recipe, terminal.preparing)
+    cap = capped(recipe)
+    recipe, dataset = read_data(at_home(recipe, folder), terminal.preparing)
+    recipe = own_tokenizer(recipe)
     old = newest_content(folder, ways.start_of(asked.resume_lr, asked.start), disk)
     content = old.content if old is not None else None
     fresh = ways.fresh_roles(asked.fresh, recipe)
@@ -237,6 +270,8 @@ def going_on(
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
     tell_ranks(asked.ranks.world, last_ranks(folder), recipe, terminal)
+    if cap is not None:
+        terminal.said(f"memory   {cap}")
     # told again each time: what was said before the first save is cut off with the rest
     bends, taken = tuple(events), tuple(dict.fromkeys([*names.before, *accepted]))
     facts = {} if ahead is None else {"audit": preflighted(ahead)}
@@ -297,8 +332,7 @@ def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
             return None
         content, skipped = newest(folder, lineage or None, disk)
         return Found(content, skipped)
-    which: Any = int(start.removeprefix("step_")) if start[-1:].isdigit() else start
-    content = load(find(folder, which))
+    content = load(find(folder, step_of(start) or start))
     newer = sum(one.step > content.step for one in there)
     return Found(content, [], newer, max(one.generation for one in candidates(folder)))
 
@@ -409,7 +443,7 @@ def made(folder: Path) -> Path:
 
 def left(name: str) -> bool:
     """Say whether a file is of a start that was killed before it wrote anything."""
-    return name in ("lock", "owner.json") or name.startswith(TMP)
+    return name in ("lock", "owner.json", FILE, TOKENIZER) or name.startswith(TMP)
 
 
 def nearest_folder(path: Path) -> Path:

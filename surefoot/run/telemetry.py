@@ -52,7 +52,8 @@ class Telemetry:
         for name, line in self.tables.lines(record):
             self.add(name, line)
         stamp = time.strftime("%H:%M:%S", time.localtime(record.t))
-        for line in self.log.lines(record):
+        samples = self.run.judge.samples if isinstance(record, Eval) else ()
+        for line in self.log.lines(record, samples):
             for part in fitted(line, 180, limit=189):  # bytes: 200 with the time and the newline
                 self.add("train.log", f"{stamp}  {part}\n")
         if isinstance(record, Eval):

@@ -12,6 +12,7 @@ from surefoot.show.summary import metrics
 
 ROUND = (1, 2, 5)
 SHOWN_SAMPLES = 6
+FRESH = "fresh_optimizer"
 
 
 class Gathered:
@@ -69,12 +70,29 @@ def paragraph(recipe: Recipe, told: Gathered) -> str:
         )
     if sums["best"] is not None:
         lines.append(f"Best: ce {cell(sums['best']['ce'])} at step {sums['best']['step']}.")
+    lines.append(begun(told.header))
+    lines += [afresh(event) for event in told.events if event.args.get("what") == FRESH]
     worst = [finding for finding in told.findings if finding.severity != "note"]
     lines.append(f"Worst finding: {safe(str(worst[-1]))}" if worst else "No finding above note.")
     taken = [one.args for one in told.events if one.name == "accepted"]
     accepted = ", ".join(dict.fromkeys(f"{a['id']} ({a['value']}, {a['who']})" for a in taken))
     lines.append(f"Accepted by hand: {safe(accepted)}." if accepted else "")
     return " ".join(filter(None, lines))
+
+
+def begun(facts: Mapping[str, Any]) -> str:
+    """Say from which weights it began, where it did."""
+    told: Mapping[str, Any] = facts.get("init_from") or {}
+    if not told:
+        return ""
+    counts = ", ".join(f"{told.get(key, 0)} {key}" for key in ("matched", "new", "dropped"))
+    return f"Began from {safe(str(told.get('place')))} with fresh optimisers; tensors: {counts}."
+
+
+def afresh(event: Event) -> str:
+    """Say whose optimiser state was dropped, where somebody consented to that."""
+    roles = ", ".join(map(str, event.args.get("roles", ())))
+    return f"By consent the optimisers of {safe(roles)} began afresh at step {event.step}."
 
 
 def configuration(recipe: Recipe, told: Gathered) -> str:

@@ -23,6 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="RUN", help="go on with a run: a folder, a name, or `last`")
     add("--from", dest="start", metavar="STEP", help="with --resume: a step, best or pre-decay")
     add("--resume-lr", metavar="WAY", help="if the rate would jump: branch, ramp[=STEPS], peak=X")
+    add("--init-from", metavar="WEIGHTS", help="begin a new run from a run, a folder or a file")
     add("--fresh-optimizer", action="append", default=[], metavar="ROLE", help="drop its state")
     add("--total-steps", type=int, metavar="N", help="the same as train.steps=N")
     add("--accept", action="append", default=[], metavar="ID", help="accept a refusal by its name")
@@ -81,6 +82,7 @@ def trained(asked: argparse.Namespace, here: "Place", ranks: "Ranks | None" = No
         start=asked.start,
         resume_lr=asked.resume_lr,
         fresh=tuple(asked.fresh_optimizer),
+        init_from=asked.init_from,
         accept=tuple(asked.accept),
         pin=asked.pin,
         drill=asked.drill,

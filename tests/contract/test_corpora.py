@@ -1,11 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from surefoot import kinds
-from surefoot.data.corpora import stdlib, synthetic
+from surefoot.data.corpora import logic, stdlib, synthetic
 from surefoot.data.documents import Document, Skipped
 from surefoot.errors import DataError
 
@@ -15,6 +16,7 @@ OWN = {
     "bin": {"path": "a.bin"},
     "stdlib": {"limit_mib": 1.0},
     "synthetic": {"documents": 50},
+    "logic": {"problems": 60},
 }
 each = pytest.mark.parametrize("kind", kinds.names("corpora"))
 
@@ -103,3 +105,58 @@ def test_copies_and_sums_are_right():
     for document in synthetic.documents(sums, Path()):
         asked, answer = document.text.strip().split("=")
         assert sum(map(int, asked.split("+"))) == int(answer)
+
+
+ASKED = re.compile(r"If X=(\d+) and Y=(\d+), (what is X\+Y|which is larger|is X\+Y over 100)\?")
+
+
+def problems(**options) -> list[tuple[int, int, str, Document]]:
+    """Draw problems, each read back from its text: X, Y, what is asked, and the document."""
+    found = []
+    for document in logic.documents(logic.Options(**options), Path()):
+        assert isinstance(document, Document)
+        asked = ASKED.fullmatch(document.prompt)
+        assert asked is not None, document.prompt
+        found.append((int(asked[1]), int(asked[2]), asked[3], document))
+    return found
+
+
+def test_the_answers_to_problems_are_right():
+    for x, y, asked, document in problems(problems=600):
+        said = document.text.split()[-1].removesuffix(".")
+        if asked == "what is X+Y":
+            assert said == f"X+Y={x + y}"
+        elif asked == "which is larger":
+            assert said == ("X" if x > y else "Y" if y > x else "neither")
+        else:
+            assert said == ("yes" if x + y > 100 else "no")
+        for left, result in re.findall(r"([\d+]+)=(\d+)", document.text):
+            if "+" in left:
+                assert sum(map(int, left.split("+"))) == int(result), document.text
+
+
+def test_each_kind_of_problem_is_asked_as_often():
+    drawn = problems(problems=3000)
+    counts = [sum(asked == one for _, _, asked, _ in drawn) for one in {d[2] for d in drawn}]
+    assert len(counts) == 3 and all(abs(count - 1000) < 120 for count in counts)
+
+
+def test_no_pair_of_numbers_is_on_both_sides_in_whatever_order():
+    drawn = problems(problems=8000, held_out=0.2)
+    sides = {
+        part: {frozenset((x, y)) for x, y, _, d in drawn if d.part == part}
+        for part in ("train", "val")
+    }
+    assert not sides["train"] & sides["val"]
+    share = sum(d.part == "val" for *_, d in drawn) / len(drawn)
+    assert 0.15 < share < 0.25
+    # at any seed: what one run holds out no other has learnt
+    other = problems(problems=4000, held_out=0.2, seed=1)
+    assert not {frozenset((x, y)) for x, y, _, d in other if d.part == "val"} & sides["train"]
+    assert [d for *_, d in other] != [d for *_, d in drawn][:4000]
+
+
+def test_the_pair_that_the_sample_asks_about_is_held_out():
+    assert logic.held_out(5, 10, 0.01) and logic.held_out(10, 5, 0.01)
+    assert not logic.held_out(5, 10, 0.0)
+    assert [d for *_, d in problems(problems=40)] == [d for *_, d in problems(problems=900)][:40]

@@ -1,8 +1,14 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as Inner
+from tokenizers import decoders, models, normalizers
 
 from surefoot import kinds
 from surefoot.data.tokenizer import SPECIALS, load
+from surefoot.data.tokenizers import file
 from surefoot.errors import DataError
 
 LINES = (
@@ -10,7 +16,8 @@ LINES = (
     "  \n \nx = '''a\n\nb'''\n"
 )
 TEXT = LINES * 40
-OWN = {"bpe": {"vocab": 320}, "ids": {"vocab": 100}}
+LLAMA = Path(__file__).parent.parent / "fixtures" / "llama" / "tokenizer.json"
+OWN = {"bpe": {"vocab": 320}, "ids": {"vocab": 100}, "file": {"path": str(LLAMA)}}
 WORDS = {"ids": "1 22 99 0"}
 
 
@@ -145,3 +152,67 @@ def test_a_vocabulary_that_the_text_does_not_fill_is_the_real_size():
 def test_what_is_no_tokenizer_is_refused(raw):
     with pytest.raises(DataError, match=r"tokenizer\.json: this is no tokenizer that can be read"):
         load(raw)
+
+
+@pytest.mark.parametrize("kind", ["byte", "bpe", "char"])
+def test_a_tokenizer_of_ours_is_read_from_its_file_as_it_was(kind, tmp_path):
+    own = made(kind)
+    (tmp_path / "tokenizer.json").write_bytes(own.save())
+    again = file.given(tmp_path / "tokenizer.json")
+    assert type(again) is type(own) and again.save() == own.save()
+
+
+def pieces(tmp_path: Path, **beside: dict) -> Path:
+    """Write a tokenizer as SentencePiece's Llamas have it: spaces as signs, bytes as numbers."""
+    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2, "<0x0A>": 3, "▁": 4, "é": 5, "a": 6, "▁a": 7}
+    inner = Inner(models.BPE(vocab, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
+    inner.normalizer = normalizers.Replace(" ", "▁")
+    inner.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    inner.add_special_tokens(["<unk>", "<s>", "</s>"])
+    inner.save(str(tmp_path / "tokenizer.json"))
+    for name, content in beside.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return tmp_path / "tokenizer.json"
+
+
+def test_pieces_of_text_count_the_bytes_that_they_stand_for(tmp_path):
+    found = file.given(pieces(tmp_path, tokenizer_config={"eos_token": {"content": "</s>"}}))
+    assert found.token_bytes.tolist() == [0, 0, 0, 1, 1, 2, 1, 2]
+    text = "a a\né"
+    ids = found.encode(text)
+    assert found.decode(ids) == text
+    assert found.token_bytes[ids].sum() == len(text.encode())
+    assert "</s>" not in found.decode([2, *ids])
+
+
+@pytest.mark.parametrize(
+    ("beside", "eos", "pad"),
+    [
+        ({"tokenizer_config": {"eos_token": "</s>"}}, 2, 2),
+        ({"tokenizer_config": {"eos_token": "</s>", "pad_token": "<unk>"}}, 2, 0),
+        ({"config": {"eos_token_id": [2, 1]}}, 2, 2),
+        ({"config": {"eos_token_id": 1}, "special_tokens_map": {"eos_token": "</s>"}}, 2, 2),
+        ({"config": {"eos_token_id": 99}}, None, 0),
+        ({}, None, 0),
+    ],
+)
+def test_what_ends_a_text_stands_in_the_files_beside_it(beside, eos, pad, tmp_path):
+    found = file.given(pieces(tmp_path, **beside))
+    assert (found.eos, found.pad) == (eos, pad)
+    again = load(found.save())
+    assert (again.eos, again.pad) == (eos, pad)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "no JSON"), ("[]", "no tokenizer"), ("{}", "no vocabulary"), (None, "can't be read")],
+)
+def test_a_file_that_is_no_tokenizer_is_a_sentence(content, said, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=said) as told:
+        file.given(path)
+    assert "data.tokenizer.path" in str(told.value) and "Write " in str(told.value)

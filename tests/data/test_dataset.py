@@ -173,6 +173,36 @@ def test_validation_reads_each_token_once_as_a_target(desk):
     assert again == [b.hash for b in batches]
 
 
+def test_validation_has_one_document_a_row_where_training_has(desk):
+    desk.articles(80)
+    dataset = desk.dataset(TEXTS, share=0.2, packing="document", seq_len=200)
+    ends = [0, *dataset.val.ends.tolist()]
+    text = dataset.val.tokens.read(0, dataset.val_tokens).tolist()
+    wanted = [text[a + 1 : b][:200] for a, b in itertools.pairwise(ends)]
+    found = []
+    for batch in dataset.validation(3, "all"):
+        for tokens, targets in zip(batch.tokens, batch.targets, strict=True):
+            _, _, after = "".join(map(chr, tokens.tolist())).partition("\x01")
+            assert not after.strip("\x02")  # nothing follows an end
+            found.append(targets[targets != IGNORED].tolist())
+    assert found == wanted
+
+
+def test_problems_are_held_out_documents_cut_where_their_prompt_ends(desk):
+    rows = [f'{{"q": "say {i % 290} ", "a": "well, it is {i % 290}"}}' for i in range(300)]
+    (desk.folder / "talk.jsonl").write_text("\n".join(rows) + "\n")
+    corpus = {"kind": "jsonl", "path": "talk.jsonl", "field": "a", "prompt": "q"}
+    dataset = desk.dataset(corpus, packing="document", seq_len=32, share=0.5)
+    decode = dataset.tokenizer.decode
+    found = [(decode(asked), decode(answer)) for asked, answer in dataset.problems(1000)]
+    assert len(found) == len(set(found)) > 100
+    assert all(answer == asked.replace("say", "well, it is").strip() for asked, answer in found)
+    assert len(dataset.problems(7)) == 7
+    assert all(ids[-1] != dataset.tokenizer.eos for _, ids in dataset.problems(9))
+    desk.articles(40)
+    assert desk.dataset(TEXTS, share=0.5).problems(9) == []
+
+
 def test_validation_can_be_limited_and_the_last_one_is_whole(desk):
     desk.articles(80)
     dataset = desk.dataset(TEXTS, share=0.2, batches=2)

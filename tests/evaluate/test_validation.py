@@ -29,7 +29,7 @@ class HeldOut:
     def __init__(self, sizes: list[int], batches: list[Batch]) -> None:
         self.tokenizer, self.batches, self.asked = Text(sizes), batches, 0
 
-    def validation(self, rows: int) -> Iterator[Batch]:
+    def validation(self, rows: int, extent: str = "recipe") -> Iterator[Batch]:
         for batch in self.batches:
             self.asked += 1
             yield batch

@@ -27,7 +27,10 @@ SMALL: dict[str, Any] = {
     "val.share": 0.1,
     "save.every": 0,
 }
-OWN = {"shakespeare-char": {"knobs.lr.warmup": 5}}  # its ten steps are for five times the length
+OWN: dict[str, dict[str, Any]] = {
+    "shakespeare-char": {"knobs.lr.warmup": 5},  # its ten steps are for five times the length
+    "savant-tiny": {"train.effective_batch": 4},
+}
 BPE = {"data.tokenizer": {"kind": "bpe", "vocab": 512}}
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.golden.curves import GOLDEN, STEPS, curve, siblings, stored
 from tests.golden.schema import frozen
 
-# Steps after which instruction sets begin to tell: between a CPU with AVX2 and one with matrix units
+# Steps after which instruction sets begin to tell: on a CPU with AVX2 and one with matrix units
 # `starter` differed by 6e-6 until step 12, by 2e-5 at step 13 and by 3e-4 at step 49.
 ALIKE = 10
 

@@ -18,14 +18,15 @@ def angles(time: int, turned: int) -> tuple[Tensor, Tensor]:
     return cos[None, :, None], sin[None, :, None]
 
 
+@pytest.mark.parametrize("eps", [EPS, 0.3])
 @pytest.mark.parametrize("gain", [True, False])
-def test_a_norm_is_torchs_norm_in_value_and_slope(gain: bool) -> None:
+def test_a_norm_is_torchs_norm_in_value_and_slope(gain: bool, eps: float) -> None:
     x = drawn(2, 5, 8)
     weight = drawn(8, seed=1) if gain else None
-    theirs = torch.nn.functional.rms_norm(x, (8,), weight, EPS)
-    assert torch.allclose(normed(x, weight), theirs, atol=1e-12)
+    theirs = torch.nn.functional.rms_norm(x, (8,), weight, eps)
+    assert torch.allclose(normed(x, weight, eps), theirs, atol=1e-12)
     given = (x,) if weight is None else (x, weight)
-    assert torch.autograd.gradcheck(lambda x, w=None: normed(x, w), given)
+    assert torch.autograd.gradcheck(lambda x, w=None: normed(x, w, eps), given)
 
 
 def test_a_norm_of_zeros_is_zeros_and_has_a_finite_slope() -> None:

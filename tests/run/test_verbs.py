@@ -117,3 +117,39 @@ def test_a_whole_run_is_verified_and_one_flipped_byte_is_found(
 def test_a_finished_run_has_nothing_to_stop(trained: str, capsys: Captured) -> None:
     assert cli.main(["stop", trained]) == 2
     assert "finished, at step 40. There is nothing to stop" in capsys.readouterr().err
+
+
+def test_answers_are_counted_of_a_file_of_problems(
+    trained: str, tmp_path: Path, capsys: Captured
+) -> None:
+    problems = tmp_path / "problems.jsonl"
+    rows = [{"prompt": "red ", "text": "stone"}, {"prompt": "nine ", "text": "rivers"}]
+    problems.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    told = json.loads(answer(["evaluate", trained, "--problems", str(problems), "--json"], capsys))
+    assert (told["what"], told["problems"], told["right"]) == ("answers", 2, 0)
+    assert [one["right"] for one in told["wrong"]] == ["stone", "rivers"]
+    words = ["evaluate", trained, "val", "answers", "--problems", str(problems)]
+    both = json.loads(answer([*words, "--json"], capsys))
+    assert [one["what"] for one in both["found"]] == ["val", "answers"]
+    text = answer(words, capsys)
+    assert "2 problems, answered greedily" in text and "exact_share  0.000" in text
+    assert "wrong  red  said" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [('{"prompt": "a"}', 'no field "text"'), ("[", "not JSON"), (None, "no such file")],
+)
+def test_problems_that_can_not_be_read_are_a_sentence(
+    line: str | None, said: str, trained: str, tmp_path: Path, capsys: Captured
+) -> None:
+    problems = tmp_path / "problems.jsonl"
+    if line is not None:
+        problems.write_text(line + "\n")
+    assert cli.main(["evaluate", trained, "--problems", str(problems)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_has_no_prompts_asks_nothing(trained: str, capsys: Captured) -> None:
+    assert cli.main(["evaluate", trained, "answers"]) == 2
+    assert "has no prompts" in capsys.readouterr().err

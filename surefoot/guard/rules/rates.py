@@ -28,7 +28,7 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
         for role, options in rated(recipe).items()
         if options.kind == "adam" and 0 < options.lr < SCRATCH
     }
-    if small and not situation.resumed_step:
+    if small and not situation.resumed_step and not situation.begun_from:
         what = " ".join(f"optim.{role}.lr" for role in small)
         why = (
             f"{SCRATCH:g} is low for Adam on random weights; 001's 2e-5 is a rate to fine-tune a "

@@ -31,7 +31,8 @@ def judge(recipe: Recipe, situation: Situation) -> Iterator[Finding]:
     """Count tokens."""
     each = step_tokens(recipe, situation)
     tokens = recipe.train.steps * each
-    yield from parameters(recipe, situation, tokens, each)
+    if not situation.begun_from:  # what the weights have read before, nobody knows
+        yield from parameters(recipe, situation, tokens, each)
     if situation.corpus_tokens:
         yield from epochs(recipe, situation.corpus_tokens, tokens, each)
 

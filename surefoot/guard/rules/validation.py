@@ -46,7 +46,10 @@ def lacking(recipe: Recipe, situation: Situation) -> tuple[str, object, str, str
     if 0 < read < TOKENS:
         causes.append(("val.batches", val.batches, few(read)))
         literals.append(f"val.batches={math.ceil(TOKENS / (train.batch * train.seq_len))}")
-    if held is not None and held < TOKENS and not (val.share == 0 and val.corpus is None):
+    if held is not None and held < TOKENS and val.corpus is not None:
+        causes.append(("val.corpus", val.corpus.kind, few(held)))
+        literals.append(f"more text into val.corpus: {TOKENS:,} tokens")
+    elif held is not None and held < TOKENS and val.share:
         causes.append(("val.share", val.share, few(held)))
         literals.append(f"val.share={share_for(held, situation.corpus_tokens or 0, val.share)}")
     if not causes:

@@ -44,7 +44,7 @@ class Head(nn.Module):
     def __init__(self, shape: Shape, options: Options, weight_owner: nn.Module | None) -> None:
         super().__init__()
         self.options = options
-        self.norm = Norm(shape.dim)
+        self.norm = Norm(shape.dim, shape.norm_eps)
         # A tuple hides the embedding from nn.Module: the tied weight stays one parameter, with one
         # name, also when it moves from the meta device.
         self.tied_to: tuple[Any, ...] = () if weight_owner is None else (weight_owner,)

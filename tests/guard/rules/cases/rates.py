@@ -19,4 +19,5 @@ HEALTHY = [
     Case("lr_scratch", changes={"optim.embedding.lr": 1e-4}),
     Case("lr_scratch", changes={"optim.embedding.lr": 0.0}),
     Case("lr_scratch", changes={"optim.embedding.lr": 2e-5}, facts={"resumed_step": 100}),
+    Case("lr_scratch", changes={"optim.embedding.lr": 2e-5}, facts={"begun_from": "runs/a"}),
 ]

@@ -21,4 +21,5 @@ HEALTHY = [
     Case("data_repeats", changes={"train.steps": 1000}, facts=CORPUS),
     Case("data_unseen", changes={"train.steps": 500}, facts=CORPUS),
     Case("data_unseen", facts={"corpus_tokens": None}),
+    Case("tokens_per_param", changes={"train.steps": 64}, facts={"begun_from": "runs/a"}),
 ]
