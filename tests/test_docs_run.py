@@ -84,5 +84,5 @@ def test_a_block_that_lies_is_found(text: str, said: str, tmp_path: Path) -> Non
 
 
 def test_every_language_of_a_block_is_one_that_is_known() -> None:
-    known = {"sh", "python", "toml", "text", "json"}
+    known = {"sh", "python", "toml", "text", "json", "slurm"}
     assert {block.language for name in DOCUMENTS for block in blocks(name)} <= known

@@ -65,11 +65,12 @@ class Early(Signals):
 
 
 def slow_from(run: Run, step: int) -> None:
-    """Let a step take for ever."""
+    """Let a step take for ever, once the save that runs beside it has ended."""
     sound = run.learner.loss
 
     def loss(*given: Any, **more: Any) -> Any:
         if run.progress.step + 1 == step:
+            run.saver.settle(run)
             time.sleep(600)
         return sound(*given, **more)
 
