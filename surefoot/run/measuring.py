@@ -13,7 +13,7 @@ from surefoot.guard.situation import Forecast
 from surefoot.learn.advance import advance
 from surefoot.learn.learner import Learner
 from surefoot.learn.oom import OutOfMemory, smaller
-from surefoot.learn.threads import set_threads, time_threads
+from surefoot.learn.threads import set_threads
 from surefoot.model.batch import Batch
 from surefoot.plan.plan import Plan
 from surefoot.plan.shape import shape
@@ -32,9 +32,8 @@ from surefoot.run.memory import available_gib, disk_free_gib, peak_rss_mib, rese
 from surefoot.run.opening import make_learner
 
 ALONE = Place()
-WARM = 2  # steps that allocate and import
-ROUNDS = 5  # timed steps, where they are short
-PATIENCE_S = 4.0  # one step longer than half of this is measurement enough
+ROUNDS = 5  # timed steps with each number of threads, where they are short
+PATIENCE_S = 2.5  # where they are long, two of each are enough; so is one of this length
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,12 @@ def measure(recipe: Recipe, dataset: Dataset, place: Place = ALONE) -> Timed:
         if device.type == "cpu":
             set_threads(threads)
         reports: list[Any] = [first_step(learner, batch, plan)]
-        if spent(reports[0]) < PATIENCE_S / 2:
-            if device.type == "cpu" and not recipe.train.threads:
-                threads = set_threads(best_threads(learner, batch, plan, most))
-            reports = steps(learner, batch, plan)
+        if spent(reports[0]) < PATIENCE_S:
+            free = device.type == "cpu" and not recipe.train.threads
+            choices = sorted({1, most}) if free else [threads]
+            told = steps(learner, batch, plan, choices)
+            threads = best(told)
+            reports = told[threads]
         peak = peak_mib(device)
     micro = [report.forward_s + report.backward_s for report in reports]
     return Timed(
@@ -107,23 +108,28 @@ def spent(report: Any) -> float:
     return report.forward_s + report.backward_s + report.update_s
 
 
-def best_threads(learner: Learner, batch: Batch, plan: Plan, most: int) -> int:
-    """Choose between one thread and this rank's cores by the clock; a tie goes to one."""
-    if most == 1:
-        return 1
-    last = plan.at(plan.span.steps)
-    took = time_threads(lambda: advance(learner, batch, last), [1, most])
-    # spinning up a second core for a tenth is no gain on a machine that has other work
-    return 1 if took[1] <= 1.1 * took[most] else most
-
-
-def steps(learner: Learner, batch: Batch, plan: Plan) -> list[Any]:
-    """Time whole steps at the plan's first and last knobs in turns."""
-    reports: list[Any] = []
+def steps(learner: Learner, batch: Batch, plan: Plan, choices: list[int]) -> dict[int, list[Any]]:
+    """Make steps with each number of threads in turns, at the plan's first and last knobs."""
+    reports: dict[int, list[Any]] = {threads: [] for threads in choices}
     began = time.monotonic()
-    while len(reports) < WARM + ROUNDS and time.monotonic() - began < PATIENCE_S:
-        reports.append(advance(learner, batch, plan.at(plan.span.steps if len(reports) % 2 else 1)))
-    return reports[WARM:] or reports
+    for turn in range(1 + ROUNDS):  # the first turn allocates and starts the threads
+        if turn > 2 and time.monotonic() - began > PATIENCE_S:
+            break
+        knobs = plan.at(plan.span.steps if turn % 2 else 1)
+        for threads in choices:
+            set_threads(threads)
+            reports[threads].append(advance(learner, batch, knobs))
+    return {threads: told[1:] for threads, told in reports.items()}
+
+
+def best(told: dict[int, list[Any]]) -> int:
+    """Choose between one thread and this rank's cores by the clock; a tie goes to one."""
+    took = {threads: statistics.median(map(spent, reports)) for threads, reports in told.items()}
+    few, most = min(took), max(took)
+    # spinning up a second core for a tenth is no gain on a machine that has other work
+    chosen = few if took[few] <= 1.1 * took[most] else most
+    set_threads(chosen)
+    return chosen
 
 
 def reset_peak(device: torch.device) -> None:

@@ -2,16 +2,26 @@
 
 import json
 
+import pytest
 import torch
 
 from surefoot.bench import optimiser
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU without units for bf16 takes 7 s for torch's update of one layer of full width."""
+    monkeypatch.setattr(optimiser, "DIM", 96)
 
 
 def test_it_reports_rows_with_ratio_interval_and_verdict() -> None:
     told = optimiser.run(quick=True, repeat=1, threads=1, layers=1)
     json.dumps(told, allow_nan=False)
     assert told["quick"]
-    assert [row["goal"] for row in told["rows"]] == [3.0, None]
+    gemm = told["gemm"]
+    assert [row["goal"] for row in told["rows"]] == (
+        [3.0, None] if gemm["bf16_ms"] < gemm["fp32_ms"] else [3.0]
+    )
     for row in told["rows"]:
         assert {"case", "a", "b", "ratio", "lo", "hi", "pairs", "redrawn", "verdict"} <= set(row)
         assert 0 < row["lo"] <= row["ratio"] <= row["hi"]

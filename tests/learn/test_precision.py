@@ -5,7 +5,6 @@ import torch
 
 from surefoot.learn import precision
 from surefoot.learn.advance import advance
-from surefoot.learn.threads import set_threads, time_threads
 from tests.learn.toy import batch, knobs, learner, toy
 
 CPU = torch.device("cpu")
@@ -36,14 +35,3 @@ def test_bf16_autocast_trains_near_fp32() -> None:
         losses.append([advance(made, batch(1), knobs(step)).loss for step in range(1, 21)])
     assert losses[0][-1] < losses[0][0] - 0.3
     assert losses[1][-1] == pytest.approx(losses[0][-1], abs=0.05)
-
-
-def test_threads_are_timed_in_turns_and_left_as_they_were() -> None:
-    before = torch.get_num_threads()
-    used: list[int] = []
-    seconds = time_threads(lambda: used.append(torch.get_num_threads()), [1, 2], rounds=3)
-    assert used == [1, 2] * 4
-    assert set(seconds) == {1, 2}
-    assert all(value >= 0 for value in seconds.values())
-    assert torch.get_num_threads() == before
-    assert set_threads(0) == before

@@ -1,6 +1,7 @@
 """Python's own standard library, as source text: the default, there without a download."""
 
 import hashlib
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -43,10 +44,12 @@ def files(options: Options, _where: Path) -> list[Path]:
     """List the library's files, sorted."""
     root = library()
     sizes: dict[str, int] = {}
-    for path in root.rglob("*.py"):
-        name = path.relative_to(root)
-        if not LEFT_OUT.intersection(name.parts):
-            sizes[name.as_posix()] = path.stat().st_size
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if name not in LEFT_OUT]  # site-packages can be huge
+        for name in names:
+            if name.endswith(".py"):
+                path = Path(folder, name)
+                sizes[path.relative_to(root).as_posix()] = path.stat().st_size
     if sum(sizes.values()) < LEAST:
         raise DataError(stripped(root, len(sizes), sum(sizes.values())))
     if options.limit_mib:
