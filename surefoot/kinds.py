@@ -27,6 +27,7 @@ ROOMS = {
     "readers": "guard",
     "probes": "audit",
     "faults": "bench",
+    "exports": "shelf",
     "bench": "",
     "verbs": "",
 }

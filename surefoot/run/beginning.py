@@ -122,8 +122,8 @@ def facts(model: schema.Model) -> dict[str, Any]:
 
 
 def bare(section: BaseModel) -> dict[str, Any]:
-    """Give a table without what is absent, and without what only training or speed hang on."""
-    found = section.model_dump(exclude_none=True, exclude=TRAINING)
+    """Give a table without what only training or speed hang on."""
+    found = section.model_dump(exclude=TRAINING)
     if isinstance(found.get("head"), dict):
         found["head"] = {k: v for k, v in found["head"].items() if k not in TRAINING}
     return found

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from surefoot.recipe.schema import Model
+
 EMBEDDING = "model.embed_tokens.weight"
 NAMES = {
     EMBEDDING: "embedding.weight",
@@ -27,6 +29,9 @@ PARTS = {
     "mlp.up_proj": "ffn.up",
     "mlp.down_proj": "ffn.down",
 }
+THEIRS = {ours: theirs for theirs, ours in NAMES.items()}
+THEIR_PARTS = {ours: theirs for theirs, ours in PARTS.items()}
+OURS = re.compile(r"layers\.(\d+)\.([a-z_.]+)\.weight")
 NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
           "vocab_size")  # fmt: skip
 BASE, EPS = 10_000.0, 1e-6  # where a config leaves them out
@@ -38,6 +43,14 @@ def our_name(theirs: str) -> str:
     if found is not None and found[2] in PARTS:
         return f"layers.{found[1]}.{PARTS[found[2]]}.weight"
     return NAMES.get(theirs, theirs)
+
+
+def their_name(ours: str) -> str:
+    """Give a tensor's name there; one that has no counterpart keeps its own."""
+    found = OURS.fullmatch(ours)
+    if found is not None and found[2] in THEIR_PARTS:
+        return f"model.layers.{found[1]}.{THEIR_PARTS[found[2]]}.weight"
+    return THEIRS.get(ours, ours)
 
 
 def strange(config: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
@@ -92,4 +105,27 @@ def tables(config: Mapping[str, Any]) -> dict[str, Any]:
             }
         },
         "head": {"kind": "next_token", "logit_cap": 0.0},
+    }
+
+
+def config(model: Model, shapes: Mapping[str, tuple[int, ...]], longest: int) -> dict[str, Any]:
+    """Write a [model] table as the config.json of the Llama that is most like it."""
+    mixer = next(iter(model.mixers.values()))
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": model.dim,
+        "intermediate_size": shapes["layers.0.ffn.up.weight"][0],
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads or model.heads,
+        "head_dim": model.dim // model.heads,
+        "hidden_act": "silu",
+        "max_position_embeddings": longest,
+        "rms_norm_eps": model.norm_eps,
+        "rope_theta": getattr(mixer, "rope_base", BASE),
+        "tie_word_embeddings": model.tied,
+        "vocab_size": shapes["embedding.weight"][0],
+        "attention_bias": False,
+        "mlp_bias": False,
     }

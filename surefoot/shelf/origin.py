@@ -121,6 +121,10 @@ def of_files(place: Path, files: Sequence[Path], beside: Path) -> Origin:
             theirs.pop(llama.NAMES["lm_head.weight"], None)
     elif (beside / RECIPE).is_file():
         model = tomllib.loads((beside / RECIPE).read_text(encoding="utf-8")).get("model", {})
+    elif (beside / CONFIG).is_file():  # of an export
+        recipe = parse(place, beside / CONFIG).get("recipe")
+        table = recipe.get("model") if isinstance(recipe, dict) else None
+        model = table if isinstance(table, dict) else {}
     tokenizer = beside / TOKENIZER
     return Origin(
         place=place,
