@@ -17,6 +17,7 @@ from surefoot.audit.guilty import Guilty, guilty
 from surefoot.audit.measure import Measure
 from surefoot.audit.pipeline import Pipeline
 from surefoot.audit.reduced import reduced
+from surefoot.audit.rounding import allowing
 from surefoot.audit.stages import (
     BATCHES,
     Narrow,
@@ -114,7 +115,7 @@ class Audit:
         self.defects += [m.failed for m in found if m.failed and m.failed not in self.defects]
         self.skipped += [f"{name}: {m.skipped}" for m in found if m.skipped]
         kept = {"condition": stage.label, "seconds": seconds, "dtype": case.subject.dtype}
-        return [replace(m, **kept) for m in found if not m.skipped]
+        return [allowing(replace(m, **kept), case) for m in found if not m.skipped]
 
     def swept(self, subject: Subject, time: int) -> list[int]:
         """Give as many cuts as the time for them allows, after timing a few rows."""
