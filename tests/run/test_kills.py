@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ from tests.shelf.disks import Mortal, flip
 from . import runs
 from .test_faults import opened
 
-EVERY = 2  # steps between saves: one is nearly always under way
+# one save is nearly always under way, and little else takes time
+OFTEN: dict[str, Any] = {"save__every": 2, "val__batches": 4}
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Met:
 def twin(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """The run that nobody disturbed, and how many changes it made to its disk."""
     folder, disk = tmp_path_factory.mktemp("twin"), Mortal()
-    assert trained(opened(folder, disk, save__every=EVERY), runs.quiet()).exit == 0
+    assert trained(opened(folder, disk, **OFTEN), runs.quiet()).exit == 0
     return folder / "run", disk.count
 
 
@@ -55,7 +57,7 @@ def onward(folder: Path, disk: Disk) -> int:
     place = folder / "run"
     if not (place / "recipe.toml").is_file():
         shutil.rmtree(place, ignore_errors=True)
-        return trained(opened(folder, disk, save__every=EVERY), runs.quiet()).exit
+        return trained(opened(folder, disk, **OFTEN), runs.quiet()).exit
     recipe, dataset = read_data(stored(place))
     lock = Lock(place, disk)
     old = newest_content(place, None, disk)
@@ -80,8 +82,8 @@ def kill_and_resume(twin: tuple[Path, int], tmp_path: Path, kills: int) -> Met:
     began = time.monotonic()
     assert runs.ended(runs.forked(lambda: onward(tmp_path / "timed", Disk()))) == 0
     length = time.monotonic() - began
-    for number in range(kills // 2):
-        folder = tmp_path / f"{number}"
+    while met.deaths < kills:  # one that was done before its kill came does not count
+        folder = tmp_path / "killed"
         at = draw.randint(1, count * 2 // 3)
         met.saw(folder, runs.ended(runs.forked(lambda: onward(folder, Mortal(at)))))  # noqa: B023
         pid = runs.forked(lambda: onward(folder, Disk()))  # noqa: B023
@@ -92,18 +94,11 @@ def kill_and_resume(twin: tuple[Path, int], tmp_path: Path, kills: int) -> Met:
     return met
 
 
-def test_killed_at_random_instants_and_resumed_it_equals_its_twin(
-    twin: tuple[Path, int], tmp_path: Path
-) -> None:
-    assert kill_and_resume(twin, tmp_path, kills=6).deaths >= 3
-
-
-@pytest.mark.slow
 def test_killed_at_20_random_instants_and_resumed_it_equals_its_twin(
     twin: tuple[Path, int], tmp_path: Path
 ) -> None:
     met = kill_and_resume(twin, tmp_path, kills=20)
-    assert met.deaths >= 12
+    assert met.deaths >= 20
     assert met.inside >= 3
 
 
@@ -112,7 +107,7 @@ def test_killed_at_200_random_instants_and_resumed_it_equals_its_twin(
     twin: tuple[Path, int], tmp_path: Path
 ) -> None:
     met = kill_and_resume(twin, tmp_path, kills=200)
-    assert met.deaths >= 120
+    assert met.deaths >= 200
     assert met.inside >= 50
     assert len(met.checkpoints) >= 15
 

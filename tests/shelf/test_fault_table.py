@@ -40,7 +40,7 @@ SHOWN: dict[str, list[tuple[str, str]]] = {
     ],
     "sig_grace": [(SIGNALS, "test_when_the_grace_is_over_the_last_commit_stands")],
     "kill_200": [
-        (KILLS, "test_killed_at_random_instants_and_resumed_it_equals_its_twin"),
+        (KILLS, "test_killed_at_20_random_instants_and_resumed_it_equals_its_twin"),
         (KILLS, "test_killed_at_200_random_instants_and_resumed_it_equals_its_twin"),
     ],
     "kill_each_op": [
