@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -189,7 +190,8 @@ def grouped(
     roles = [role for role in ROLES if role in by_role]
     problems = [p for role in roles for p in refusals(role, by_role[role], optim)]
     if shards is not None and not problems:
-        problems = [p for role in roles for p in unshardable(role, optim[role].kind)]
+        kinds_of = {role: kinds.find("optimisers", optim[role].kind) for role in roles}
+        problems = [p for role, made in kinds_of.items() for p in unshardable(role, made)]
     if problems:
         raise RecipeError(*problems)
     groups: list[Group] = []
@@ -202,10 +204,11 @@ def grouped(
     return groups
 
 
-def unshardable(role: str, kind: str) -> list[Problem]:
+def unshardable(role: str, optimiser: ModuleType) -> list[Problem]:
     """Say why an optimiser can't move the rows of one rank."""
-    if getattr(kinds.find("optimisers", kind), "sharded", False):
+    if getattr(optimiser, "sharded", False):
         return []
+    kind = optimiser.__name__.rpartition(".")[2]
     why = f"{kind} does not say that it moves sharded parameters, of which it sees some rows"
     return [Problem(f"optim.{role}.kind", f'"{kind}"', why, 'Write distributed.mode="ddp"')]
 
