@@ -33,7 +33,7 @@ def advance(
     known = Known(learner, knobs, batch, generation, tokens)
     if not known.valid:  # nothing to learn from: the mean over no target isn't a number
         return known.step({"loss": math.nan, "ce": math.nan, "grad_norm": 0.0}, skipped=True)
-    with oom.caught(learner, knobs.step, laps):
+    with learner.among(), oom.caught(learner, knobs.step, laps):
         micros = learner.share.own(list(batch.micro(learner.micro_rows)))
         return learned(learner, micros, known, probe, laps)
 

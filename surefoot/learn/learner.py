@@ -1,6 +1,7 @@
 """The Learner: a model with the optimiser of each role; what changes weights goes through it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ class Learner:
         self.rank = 0
         self.share = Share()  # of each step's micro-batches
         self.over_ranks: OverRanks | None = None
+        self.among: Callable[[], AbstractContextManager[None]] = nullcontext  # the other ranks
         self.pool: Callable[[Mapping[str, Any]], list[dict[str, Any]]] | None = None  # by rank
         self.micro_rows = train.batch  # of one forward pass
         self.moving = False  # within an update: some weights are moved, others are not

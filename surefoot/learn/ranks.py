@@ -52,7 +52,7 @@ class Ranks:
         with self.together("the ranks were to begin"):
             patience = timedelta(seconds=timeout_s)
             self.group = dist.new_group(backend=backend(), timeout=patience)
-            self.beside = dist.new_group(backend="gloo", timeout=patience)
+            self.beside = dist.new_group(backend="gloo", timeout=PATIENCE)  # disks are slow
 
     def join(self, learner: Learner, reduce: Literal["ring", "exact"], lanes: int) -> None:
         """Have a learner do this rank's share of each step, and sum with the others."""
@@ -67,6 +67,7 @@ class Ranks:
                 return total(learner, measured)
 
         learner.over_ranks = summed
+        learner.among = self.passing
         learner.pool = self.gather
 
     def level(self, learner: Learner) -> None:
@@ -91,7 +92,7 @@ class Ranks:
             for name in names:  # one at a time: no other rank has room for all
                 whole = torch.empty_like(forms[name], device=learner.device)
                 if held is not None:
-                    whole.copy_(held[name])
+                    whole.copy_(held[name].detach())
                 dist.broadcast(whole, 0, group=self.group)
                 learner.take(name, whole)
 
@@ -137,6 +138,17 @@ class Ranks:
             texts = [torch.zeros_like(own) for _ in range(self.world)]
             dist.all_gather(texts, own, group=group)
         return [json.loads(bytes(text.tolist())) for text in texts]
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Do so where ranks gather weights within a pass; other errors of a pass are its own."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            with self.together("weights were gathered"):
+                raise
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ from surefoot.recipe.facts import Shape
 def copied(recipe: Any, shape: Shape, device: torch.device, held: Mapping[str, Tensor]) -> Model:
     """Make a model of weights that are whole, to look at."""
     with torch.device("meta"):
-        model = Model(recipe, shape)
+        model = Model(recipe, shape).to(next(iter(held.values())).dtype)
     model.to_empty(device=device)
     reset_buffers(model)
     load_weights(model, held)

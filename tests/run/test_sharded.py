@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from surefoot.cli import main
 from surefoot.errors import RunError
 from surefoot.learn.learner import Learner
 from surefoot.learn.ranks import Ranks
+from surefoot.plan.plan import Plan
 from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.records import Step, read
@@ -174,6 +176,26 @@ def told_ring(recipe: Any) -> Any:
     return recipe.distributed.model_copy(update={"reduce": "ring"})
 
 
+def test_weights_taken_over_are_those_that_the_next_pass_sees(recipe: Path) -> None:
+    """A pass without its way back leaves weights gathered, and these are old by then."""
+    asked, dataset = read_data(write.resolved(recipes.load(recipe).recipe))
+    batch = replace(dataset.batch(1), valid=32)
+    knobs = Plan(asked).at(1).values
+    dataset.close()
+
+    def act(here: Ranks) -> None:
+        learner = make_learner(asked, here)
+        own = make_learner(asked)
+        learner.loss(batch, knobs, 32)
+        changed = {name: whole * 0.5 for name, whole in own.parameters.items()}
+        own.load(changed)
+        learner.load(changed)
+        with torch.no_grad():
+            assert torch.equal(learner.loss(batch, knobs, 32)[0], own.loss(batch, knobs, 32)[0])
+
+    on_ranks(2, act)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_curve_is_that_of_whole_weights(
@@ -261,7 +283,11 @@ def test_another_number_of_ranks_goes_on_with_the_curve_either_way(
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killed_and_gone_on_with_by_as_many_ranks_the_bits_are_the_same(
-    recipe: Path, sharded: dict[int, Path], tmp_path: Path, rank: int
+    recipe: Path,
+    sharded: dict[int, Path],
+    tmp_path: Path,
+    rank: int,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "run"
 
@@ -273,6 +299,8 @@ def test_killed_and_gone_on_with_by_as_many_ranks_the_bits_are_the_same(
     codes = ranks.train(2, kill, what=str(recipe), run=run, changes=own)
     assert codes[rank] == 128 + signal.SIGKILL
     assert codes[1 - rank] == 1
+    said = f"rank {1 - rank} of 2: another rank ended or fell silent while"
+    assert said in capfd.readouterr().err
     assert ranks.train(2, named=False, resume=str(run)) == [0, 0]
     assert bare(run) == bare(sharded[2])
     assert runs.files(run) == runs.files(sharded[2])
