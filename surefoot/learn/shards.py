@@ -105,7 +105,6 @@ class Shards:
     def land(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Lay the gradients that FSDP2 has summed where optimisers look for them."""
         for name, own in parameters.items():
-            own.data = self.local(name)  # its first pass may move the rows to a padded place
             gradient = self.sharded[name].grad
             if gradient is not None:
                 own.grad, self.sharded[name].grad = gradient.to_local(), None
@@ -116,7 +115,7 @@ class Shards:
             parameter.grad = None
 
     def forget(self) -> None:
-        """Let no pass see weights that were gathered before the rows were written anew."""
+        """Let no pass see weights that were gathered before the rows are written anew."""
         for module in self.modules:
             module.reshard()
 

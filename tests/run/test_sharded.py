@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def sha(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, 3, 4])
 def test_first_values_have_the_bits_that_one_rank_draws(recipe: Path, world: int) -> None:
     asked, dataset = read_data(write.resolved(recipes.load(recipe).recipe))
     dataset.close()
@@ -124,7 +125,7 @@ def test_first_values_have_the_bits_that_one_rank_draws(recipe: Path, world: int
         found = here.whole(learner)
         assert here.rank or sha(found) == alone
         held = sum(p.numel() for p in learner.parameters.values())
-        assert held < 1.1 / world * sum(p.numel() for p in found.values()) or here.rank
+        assert here.rank or held < 1.2 / world * sum(p.numel() for p in found.values())
 
     on_ranks(world, act)
 
@@ -193,7 +194,7 @@ def test_weights_taken_over_are_those_that_the_next_pass_sees(recipe: Path) -> N
         with torch.no_grad():
             assert torch.equal(learner.loss(batch, knobs, 32)[0], own.loss(batch, knobs, 32)[0])
 
-    on_ranks(2, act)
+    on_ranks(3, act)  # some rows have to be padded: 16 are no multiple of 3
 
 
 @pytest.mark.slow
@@ -397,6 +398,26 @@ def test_a_full_disk_on_one_rank_costs_a_save_and_nothing_else(
         runs.files(run)["model-00002-of-00002.safetensors"]
         == (runs.files(sharded[2])["model-00002-of-00002.safetensors"])
     )
+
+
+@pytest.mark.slow
+def test_a_slow_disk_on_one_rank_saves_the_step_that_it_was_told(
+    recipe: Path, sharded: dict[int, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    class Slow(Disk):
+        def before(self, operation: str, path: Path) -> None:
+            if operation == "create" and "step-00000014" in str(path):
+                time.sleep(0.5)  # some steps of this model
+
+    def slow(rank: int) -> None:
+        if rank == 1:
+            rows.Disk = Slow
+
+    own = (*SMOOTH, *FSDP, "train.accumulate=2")
+    assert ranks.train(2, slow, what=str(recipe), run=run, changes=own) == [0, 0]
+    assert runs.files(run, "step-00000014") == runs.files(sharded[2], "step-00000014")
 
 
 @pytest.mark.slow
