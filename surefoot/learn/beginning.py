@@ -75,5 +75,5 @@ def begin_from(learner: Learner, saved: Mapping[str, Tensor]) -> Matched:
         why = f"{len(bad)} of its tensors hold numbers that are not finite (first: {bad[0]})"
         raise ShelfError(Problem("--init-from", "", why, "Write an earlier checkpoint: best"))
     for name in found.taken:
-        learner.take(name, saved[name])
+        learner.take(learner.parameters[name], saved[name])
     return found

@@ -107,8 +107,8 @@ class Learner:
             raise misfit(rows)
         self.wait_for_readers()
         for own, saved in pairs:
-            for name in own:
-                self.take(name, saved[name])
+            for name, tensor in own.items():
+                self.take(tensor, saved[name])
 
     def forms(self, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Give tensors in the shapes that they have whole; of rows without memory."""
@@ -117,14 +117,12 @@ class Learner:
         return {name: self.shards.form(name, tensor) for name, tensor in own.items()}
 
     @torch.no_grad()
-    def take(self, name: str, whole: Tensor) -> None:
-        """Take over one tensor, a parameter or a slot, or this rank's rows of it."""
-        held = self.parameters.get(name)
-        held = self.slots()[name] if held is None else held
+    def take(self, own: Tensor, whole: Tensor) -> None:
+        """Let a parameter or a slot take over a tensor, or this rank's rows of it."""
         if self.shards is not None:
             self.shards.forget()
             whole = self.shards.own(whole)
-        held.data.copy_(whole)
+        own.data.copy_(whole)
 
     def backward(self, loss: Tensor, last: bool = True) -> None:
         """Add a micro-batch's gradients to those that lie there."""

@@ -87,14 +87,15 @@ class Ranks:
         else:
             self.say({"names": names})
         learner.wait_for_readers()
-        forms = learner.forms(learner.parameters | learner.slots())
+        own = learner.parameters | learner.slots()
+        forms = learner.forms(own)
         with self.together("weights were handed out"):
             for name in names:  # one at a time: no other rank has room for all
                 whole = torch.empty_like(forms[name], device=learner.device)
                 if held is not None:
                     whole.copy_(held[name].detach())
                 dist.broadcast(whole, 0, group=self.group)
-                learner.take(name, whole)
+                learner.take(own[name], whole)
 
     def whole(self, learner: Learner) -> dict[str, torch.Tensor]:
         """Give sharded weights whole, to the first rank alone; the others only take part."""

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +15,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import distributed_c10d
 
 from surefoot.cli import main
 from surefoot.errors import RunError
 from surefoot.learn.learner import Learner
 from surefoot.learn.ranks import Ranks
+from surefoot.model.facts import forecast_parameters
 from surefoot.plan.plan import Plan
+from surefoot.plan.shape import shape
 from surefoot.recipe import load as recipes
 from surefoot.recipe import write
 from surefoot.records import Step, read
 from surefoot.run import launched, rows
+from surefoot.run.forecast import mem_gib
 from surefoot.run.leading import Lead
 from surefoot.run.mode import minutes_time_steps, mode_of
 from surefoot.run.opening import make_learner, read_data
@@ -52,10 +57,21 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(recipe: Path, run: Path, world: int, changes: tuple[str, ...]) -> Path:
-    """Train four micro-batches a step on so many ranks."""
+    """Train four micro-batches a step on so many ranks, none of which unpickles anything."""
     own = (*changes, f"train.accumulate={4 // world}")
-    assert ranks.train(world, what=str(recipe), run=run, changes=own) == [0] * world
+    codes = ranks.train(world, unpickle_nothing, what=str(recipe), run=run, changes=own)
+    assert codes == [0] * world
     return run
+
+
+def unpickle_nothing(rank: int) -> None:
+    """Let this process fail where anything is unpickled, torch's own messages included."""
+
+    def refuse(*given: Any, **named: Any) -> Any:
+        raise AssertionError(f"rank {rank} unpickles")
+
+    pickle.load = pickle.loads = pickle.Unpickler = torch.load = refuse
+    distributed_c10d._unpickler = refuse  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +174,13 @@ def test_weights_are_shared_out_where_they_have_no_room(recipe: Path) -> None:
     vast = vast.model_copy(update={"layers": 16})
     assert mode_of(asked.model_copy(update={"model": vast}), two) == "fsdp"
     told = asked.distributed.model_copy(update={"mode": "ddp"})
-    assert mode_of(asked.model_copy(update={"model": vast, "distributed": told}), two) == "ddp"
+    large = asked.model_copy(update={"model": vast, "distributed": told})
+    assert mode_of(large, two) == "ddp"
+    counts = forecast_parameters(vast, shape(large))
+    need = {ranks: mem_gib(large, counts, 0.0, ranks) for ranks in (1, 2, 8)}
+    copy = 1.05 * 4 * sum(counts.values()) / 2**30  # whole, for the first rank's validations
+    assert copy < need[8] < need[2] < need[1]
+    assert need[1] - need[2] + copy == pytest.approx((need[1] - need[8] + copy) * 4 / 7)
 
 
 def test_what_sharded_weights_can_not_do_is_refused(recipe: Path) -> None:
@@ -398,6 +420,25 @@ def test_a_full_disk_on_one_rank_costs_a_save_and_nothing_else(
         runs.files(run)["model-00002-of-00002.safetensors"]
         == (runs.files(sharded[2])["model-00002-of-00002.safetensors"])
     )
+
+
+@pytest.mark.slow
+def test_weights_from_a_sharded_checkpoint_and_a_fresh_optimiser(
+    recipe: Path, sharded: dict[int, Path], tmp_path: Path
+) -> None:
+    changes = (*QUICK, "train.steps=12", "train.accumulate=2")
+    found: list[list[float]] = []
+    for mode in ("ddp", "fsdp"):
+        asked = {"run": tmp_path / mode, "changes": (*changes, f"distributed.mode={mode}")}
+        begun = ranks.train(
+            2, lambda _: stop_after(8), what=str(recipe), init_from=str(sharded[4]), **asked
+        )
+        assert begun[0] == 75
+        resumed = ranks.train(2, named=False, resume=str(tmp_path / mode), fresh=("matrix",))
+        assert resumed == [0, 0]
+        found.append([one["loss"] for one in ranks.steps(tmp_path / mode)])
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[1][0] < 0.95 * ranks.steps(sharded[4])[0]["loss"]
 
 
 @pytest.mark.slow
