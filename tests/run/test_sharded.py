@@ -304,19 +304,30 @@ def test_another_number_of_ranks_goes_on_with_the_curve_either_way(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("rank", "saving"), [(0, False), (1, False), (1, True)])
 def test_killed_and_gone_on_with_by_as_many_ranks_the_bits_are_the_same(
     recipe: Path,
     sharded: dict[int, Path],
     tmp_path: Path,
     rank: int,
+    saving: bool,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "run"
 
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    class Deadly(Disk):
+        def before(self, operation: str, path: Path) -> None:
+            if operation == "fsync" and "step-00000014" in str(path):
+                die()
+
     def kill(here: int) -> None:
-        if here == rank:
-            on_batch(11, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        if here == rank and saving:
+            rows.Disk = Deadly
+        elif here == rank:
+            on_batch(11, die)
 
     own = (*SMOOTH, *FSDP, "train.accumulate=2")
     codes = ranks.train(2, kill, what=str(recipe), run=run, changes=own)
@@ -324,6 +335,7 @@ def test_killed_and_gone_on_with_by_as_many_ranks_the_bits_are_the_same(
     assert codes[1 - rank] == 1
     said = f"rank {1 - rank} of 2: another rank ended or fell silent while"
     assert said in capfd.readouterr().err
+    assert not (run / "step-00000014").exists()
     assert ranks.train(2, named=False, resume=str(run)) == [0, 0]
     assert bare(run) == bare(sharded[2])
     assert runs.files(run) == runs.files(sharded[2])
