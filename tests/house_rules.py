@@ -9,6 +9,10 @@ ROOT = Path(__file__).parent.parent
 UNNAMED = {"utils", "util", "common", "base", "helpers", "misc", "manager", "core", "lib", "tools"}
 WRITERS = {"load_state_dict", "set_", "swap_tensors"}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+OBJECTS = {
+    "broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list",
+    "send_object_list", "recv_object_list",
+}  # fmt: skip
 SIZES = {"mem", "memory", "disk", "rss", "ram", "time", "duration", "elapsed", "stall", "latency"}
 UNITS = ("_s", "_mib", "_gib", "_gb", "_bytes", "_steps", "_share", "_tokens", "_hours", "_minutes")
 NUMBERS = ("int", "float", "Count", "Number", "Positive", "Share")
@@ -141,7 +145,7 @@ def pickles(tree: ast.Module, path: str) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: import {name}"
     for node, name in calls(tree):
         said = ast.unparse(node.func)
-        if said in ("eval", "exec", "torch.load", "torch.save"):
+        if said in ("eval", "exec", "torch.load", "torch.save") or name in OBJECTS:
             yield f"{path}:{node.lineno}: {said}"
         if any(word.arg == "allow_pickle" for word in node.keywords):
             yield f"{path}:{node.lineno}: {name} with allow_pickle"

@@ -44,6 +44,7 @@ PLANTED = [
     (rules.pickles, "surefoot/shelf/a.py", "from marshal import loads"),
     (rules.pickles, "surefoot/shelf/a.py", "torch.load(path)"),
     (rules.pickles, "surefoot/shelf/a.py", "torch.save(held, path)"),
+    (rules.pickles, "surefoot/learn/a.py", "dist.all_gather_object(told, own)"),
     (rules.pickles, "surefoot/show/a.py", "eval(text)"),
     (rules.pickles, "surefoot/show/a.py", "exec(text)"),
     (rules.pickles, "surefoot/data/a.py", "np.load(path, allow_pickle=True)"),

@@ -33,7 +33,7 @@ def advance(
     known = Known(learner, knobs, batch, generation, tokens)
     if not known.valid:  # nothing to learn from: the mean over no target isn't a number
         return known.step({"loss": math.nan, "ce": math.nan, "grad_norm": 0.0}, skipped=True)
-    with oom.caught(learner, knobs.step, laps):
+    with learner.among(), oom.caught(learner, knobs.step, laps):
         micros = learner.share.own(list(batch.micro(learner.micro_rows)))
         return learned(learner, micros, known, probe, laps)
 
@@ -85,7 +85,7 @@ def attempt(
     gradients = learner.gradients()
     if learner.reduce is not None:
         learner.reduce(list(gradients.values()))
-    norms = foreach.norms(list(gradients.values()))
+    norms = learner.norms(list(gradients.values()))
     told = read({**measured, "grad_norm": torch.linalg.vector_norm(norms)})
     return Seen(gradients, norms, told)
 
@@ -118,7 +118,7 @@ def unsound(learner: Learner, told: Mapping[str, Any]) -> dict[str, int]:
     """Say what of a sum is not finite, though each part of it may be."""
     if not math.isfinite(told["loss"]):
         return {"loss": 1}
-    return {**named(spoilt(learner)), "grad_norm": 1}
+    return {**named(spoilt(learner, whole=True)), "grad_norm": 1}
 
 
 def counted(batch: Batch) -> int:
@@ -149,17 +149,17 @@ def update(
         for parameter in group.parameters.values():
             parameter.grad = None
         if probe:
-            ratios[group.role] = change(group, before)
+            ratios[group.role] = change(learner, group, before)
     learner.moving = False
     return used, ratios
 
 
 @torch.no_grad()
-def change(group: Group, before: list[Tensor]) -> Tensor:
+def change(learner: Learner, group: Group, before: list[Tensor]) -> Tensor:
     """Give the size of an update by the size of the weights before it."""
-    size = torch.linalg.vector_norm(foreach.norms(before))
+    size = torch.linalg.vector_norm(learner.norms(before))
     foreach.subtract(before, list(group.parameters.values()))
-    return torch.linalg.vector_norm(foreach.norms(before)) / size.clamp_min(1e-12)
+    return torch.linalg.vector_norm(learner.norms(before)) / size.clamp_min(1e-12)
 
 
 def by_layer(names: list[str], norms: list[float]) -> list[float]:

@@ -68,10 +68,12 @@ def matched(own: Mapping[str, Tensor], saved: Mapping[str, Sequence[int]]) -> Ma
 @torch.no_grad()
 def begin_from(learner: Learner, saved: Mapping[str, Tensor]) -> Matched:
     """Take over the weights that fit; optimiser state stays as it begins, at zero."""
-    found = matched(learner.parameters, {name: tensor.shape for name, tensor in saved.items()})
+    found = matched(
+        learner.forms(learner.parameters), {name: tensor.shape for name, tensor in saved.items()}
+    )
     if bad := [name for name in found.taken if not bool(saved[name].isfinite().all())]:
         why = f"{len(bad)} of its tensors hold numbers that are not finite (first: {bad[0]})"
         raise ShelfError(Problem("--init-from", "", why, "Write an earlier checkpoint: best"))
     for name in found.taken:
-        learner.parameters[name].copy_(saved[name])
+        learner.take(learner.parameters[name], saved[name])
     return found

@@ -32,10 +32,10 @@ def collect(
     sums = Tree[Lane](both)
     for lane in learner.share.by_lane(micros, learner.micro_batches):
         measured: dict[str, Tensor] = {}
-        for micro in lane:
+        for place, micro in enumerate(lane, 1):
             loss, stats = forward(learner, learner.loss, micro, knobs, valid, probe)
             laps.lap("forward")
-            loss.backward()
+            learner.backward(loss, last=place == len(lane))
             laps.lap("backward")
             # a model gives layer_out_rms as it is: its mean is taken over the micro-batches
             if "layer_out_rms" in stats:

@@ -1,19 +1,24 @@
 """The Learner: a model with the optimiser of each role; what changes weights goes through it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from surefoot import kinds
 from surefoot.errors import Problem, RecipeError, ShelfError
-from surefoot.learn import precision
+from surefoot.learn import foreach, precision
 from surefoot.learn.share import Share
 from surefoot.model.parameters import ROLES, Declared, declarations
 from surefoot.recipe.choice import Choice
 from surefoot.recipe.schema import Train
+
+if TYPE_CHECKING:
+    from surefoot.learn.shards import Shards
 
 OverRanks = Callable[["Learner", Mapping[str, Tensor]], dict[str, Tensor]]  # sums what they found
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
@@ -38,19 +43,21 @@ class Learner:
         optim: Mapping[str, Choice],
         train: Train,
         device: torch.device | str = "cpu",
+        shards: "Shards | None" = None,
     ) -> None:
         self.device = torch.device(device)
         self.train = train
+        self.shards = shards  # of the parameters, where no rank has all of their rows
         self.precision: precision.Precision = precision.resolved(train.precision, self.device)
         if self.precision == "bf16_pure":
             model = model.to(precision.weight_dtype(self.precision))
         self.model = model.to(self.device)
         declared = declarations(self.model)
-        self.parameters = owned(self.model, declared)
-        self.groups = grouped(self.parameters, declared, optim)
+        self.parameters = owned(self.model, declared, shards)
+        self.groups = grouped(self.parameters, declared, optim, shards)
         self.random = any(getattr(module, "random", False) for module in self.model.modules())
         self.loss: Loss = self.model.loss  # pyright: ignore[reportAttributeAccessIssue]
-        if compiles(train.compile, self.device):
+        if shards is None and compiles(train.compile, self.device):
             outside_the_graph(self.model)
             self.loss = torch.compile(self.loss)
         self.read_until: torch.cuda.Event | None = None  # a save copies the weights until then
@@ -58,6 +65,7 @@ class Learner:
         self.rank = 0
         self.share = Share()  # of each step's micro-batches
         self.over_ranks: OverRanks | None = None
+        self.among: Callable[[], AbstractContextManager[None]] = nullcontext  # the other ranks
         self.pool: Callable[[Mapping[str, Any]], list[dict[str, Any]]] | None = None  # by rank
         self.micro_rows = train.batch  # of one forward pass
         self.moving = False  # within an update: some weights are moved, others are not
@@ -95,12 +103,40 @@ class Learner:
         ]
         if slot_tensors is not None:
             pairs.append((self.slots(), slot_tensors))
-        if rows := [row for own, saved in pairs for row in differences(own, saved)]:
+        if rows := [row for own, saved in pairs for row in differences(self.forms(own), saved)]:
             raise misfit(rows)
         self.wait_for_readers()
         for own, saved in pairs:
             for name, tensor in own.items():
-                tensor.data.copy_(saved[name])
+                self.take(tensor, saved[name])
+
+    def forms(self, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Give tensors in the shapes that they have whole; of rows without memory."""
+        if self.shards is None:
+            return own
+        return {name: self.shards.form(name, tensor) for name, tensor in own.items()}
+
+    @torch.no_grad()
+    def take(self, own: Tensor, whole: Tensor) -> None:
+        """Let a parameter or a slot take over a tensor, or this rank's rows of it."""
+        if self.shards is not None:
+            self.shards.forget()
+            whole = self.shards.own(whole)
+        own.data.copy_(whole)
+
+    def backward(self, loss: Tensor, last: bool = True) -> None:
+        """Add a micro-batch's gradients to those that lie there."""
+        if self.shards is None:
+            loss.backward()
+            return
+        self.shards.backward(loss, last)
+        if last:
+            self.shards.land(self.parameters)
+
+    def norms(self, tensors: list[Tensor]) -> Tensor:
+        """Give the norm of each tensor, whole."""
+        found = foreach.norms(tensors)
+        return found if self.shards is None else self.shards.norms(found)
 
     def gradients(self) -> dict[str, Tensor]:
         """Give the gradients that lie there, by parameter."""
@@ -115,10 +151,16 @@ class Learner:
         """Free all gradients."""
         for parameter in self.parameters.values():
             parameter.grad = None
+        if self.shards is not None:
+            self.shards.drop()
 
 
-def owned(model: nn.Module, declared: Mapping[str, Declared]) -> dict[str, nn.Parameter]:
-    """Give each declared parameter once, under its owner's name."""
+def owned(
+    model: nn.Module, declared: Mapping[str, Declared], shards: "Shards | None" = None
+) -> dict[str, nn.Parameter]:
+    """Give each declared parameter once, under its owner's name; of a sharded one its rows."""
+    if shards is not None:
+        return {name: nn.Parameter(shards.local(name)) for name in declared}
     held = dict(model.named_parameters())
     return {name: held[name] for name in declared}
 
@@ -139,22 +181,36 @@ def grouped(
     parameters: Mapping[str, nn.Parameter],
     declared: Mapping[str, Declared],
     optim: Mapping[str, Choice],
+    shards: "Shards | None" = None,
 ) -> list[Group]:
     """Give every parameter to the one optimiser of its declared role."""
     by_role: dict[str, dict[str, nn.Parameter]] = {}
     for name, parameter in parameters.items():
         by_role.setdefault(declared[name].role, {})[name] = parameter
     roles = [role for role in ROLES if role in by_role]
-    if problems := [p for role in roles for p in refusals(role, by_role[role], optim)]:
+    problems = [p for role in roles for p in refusals(role, by_role[role], optim)]
+    if shards is not None and not problems:
+        kinds_of = {role: kinds.find("optimisers", optim[role].kind) for role in roles}
+        problems = [p for role, made in kinds_of.items() for p in unshardable(role, made)]
+    if problems:
         raise RecipeError(*problems)
     groups: list[Group] = []
     for role in roles:
         made = kinds.find("optimisers", optim[role].kind, f"optim.{role}.kind")
         splits = {name: split for name in by_role[role] if (split := declared[name].split)}
-        groups.append(
-            Group(role, by_role[role], made.Optimiser(by_role[role], optim[role], splits))
-        )
+        more = () if shards is None else (shards,)
+        optimiser = made.Optimiser(by_role[role], optim[role], splits, *more)
+        groups.append(Group(role, by_role[role], optimiser))
     return groups
+
+
+def unshardable(role: str, optimiser: ModuleType) -> list[Problem]:
+    """Say why an optimiser can't move the rows of one rank."""
+    if getattr(optimiser, "sharded", False):
+        return []
+    kind = optimiser.__name__.rpartition(".")[2]
+    why = f"{kind} does not say that it moves sharded parameters, of which it sees some rows"
+    return [Problem(f"optim.{role}.kind", f'"{kind}"', why, 'Write distributed.mode="ddp"')]
 
 
 def refusals(

@@ -20,6 +20,7 @@ from surefoot.learn.reduction import Reduction
 from surefoot.learn.share import Share
 
 TOLD = re.compile(r"^\s*(\[[^\]]*\]\s*)*")  # the place in its own source that gloo begins with
+Line = Literal["words", "steps", "saves"]  # a save's thread has one of its own
 PATIENCE = timedelta(days=7)  # the first rank may read a corpus while the others wait for its word
 
 
@@ -29,6 +30,7 @@ class Ranks:
     def __init__(self, rank: int = 0, world: int = 1, local_rank: int = 0) -> None:
         self.rank, self.world, self.local_rank = rank, world, local_rank
         self.group: Any = None  # of the steps: hearing nothing for timeout_s is an error there
+        self.beside: Any = None  # of sharded saves, which go on beside the steps
         self.parted = False  # another rank is gone or silent
 
     def meet(self) -> None:
@@ -45,16 +47,19 @@ class Ranks:
         if self.world > 1 and dist.is_initialized() and not self.parted:
             dist.destroy_process_group()
 
-    def join(
-        self, learner: Learner, reduce: Literal["ring", "exact"], lanes: int, timeout_s: float
-    ) -> None:
+    def open(self, timeout_s: float) -> None:
+        """Make the lines that steps and sharded saves go over; all ranks do it together."""
+        with self.together("the ranks were to begin"):
+            patience = timedelta(seconds=timeout_s)
+            self.group = dist.new_group(backend=backend(), timeout=patience)
+            self.beside = dist.new_group(backend="gloo", timeout=PATIENCE)  # disks are slow
+
+    def join(self, learner: Learner, reduce: Literal["ring", "exact"], lanes: int) -> None:
         """Have a learner do this rank's share of each step, and sum with the others."""
         learner.share = Share(self.rank, self.world, lanes if reduce == "exact" else self.world)
         learner.rank = self.rank
         if self.world == 1:
             return
-        with self.together("the ranks were to begin"):
-            self.group = dist.new_group(backend=backend(), timeout=timedelta(seconds=timeout_s))
         total = Reduction(self.rank, self.world, self.group, reduce)
 
         def summed(learner: Learner, measured: Mapping[str, torch.Tensor]) -> Any:
@@ -62,6 +67,7 @@ class Ranks:
                 return total(learner, measured)
 
         learner.over_ranks = summed
+        learner.among = self.passing
         learner.pool = self.gather
 
     def level(self, learner: Learner) -> None:
@@ -72,6 +78,35 @@ class Ranks:
         with self.together("weights were handed out"):
             for tensor in (*learner.parameters.values(), *learner.slots().values()):
                 dist.broadcast(tensor.data, 0, group=self.group)
+
+    def hand_out(self, learner: Learner, held: Mapping[str, torch.Tensor] | None) -> None:
+        """Give every rank its rows of whole tensors, which the first one has read."""
+        names = list(held or ())
+        if self.rank:
+            names = self.hear()["names"]
+        else:
+            self.say({"names": names})
+        learner.wait_for_readers()
+        own = learner.parameters | learner.slots()
+        forms = learner.forms(own)
+        with self.together("weights were handed out"):
+            for name in names:  # one at a time: no other rank has room for all
+                whole = torch.empty_like(forms[name], device=learner.device)
+                if held is not None:
+                    whole.copy_(held[name].detach())
+                dist.broadcast(whole, 0, group=self.group)
+                learner.take(own[name], whole)
+
+    def whole(self, learner: Learner) -> dict[str, torch.Tensor]:
+        """Give sharded weights whole, to the first rank alone; the others only take part."""
+        assert learner.shards is not None, "these weights are whole"
+        found: dict[str, torch.Tensor] = {}
+        with self.together("weights were gathered"):
+            for name, own in learner.parameters.items():
+                whole = learner.shards.gathered(name, own.detach())
+                if self.rank == 0:
+                    found[name] = whole
+        return found
 
     def say(self, word: Mapping[str, Any]) -> None:
         """Tell all others something; only the first rank does."""
@@ -91,18 +126,30 @@ class Ranks:
             dist.broadcast(text, 0)
         return json.loads(bytes(text.tolist()))
 
-    def gather(self, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def gather(self, told: Mapping[str, Any], over: Line = "steps") -> list[dict[str, Any]]:
         """Give every rank what each of them tells, by rank."""
         if self.world == 1:
             return [dict(told)]
-        text = json.dumps(told).encode()
+        lines = {"words": None, "steps": self.group, "saves": self.beside}
+        text, group = json.dumps(told).encode(), lines[over]
         with self.together("the ranks compared notes"):
             longest = torch.tensor([len(text)])
-            dist.all_reduce(longest, dist.ReduceOp.MAX, group=self.group)
+            dist.all_reduce(longest, dist.ReduceOp.MAX, group=group)
             own = bytes_of(text.ljust(int(longest)))
             texts = [torch.zeros_like(own) for _ in range(self.world)]
-            dist.all_gather(texts, own, group=self.group)
+            dist.all_gather(texts, own, group=group)
         return [json.loads(bytes(text.tolist())) for text in texts]
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Do so where ranks gather weights within a pass; other errors of a pass are its own."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            with self.together("weights were gathered"):
+                raise
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:

@@ -34,11 +34,7 @@ class Reduction:
 
         A rank that has nothing left to give joins with the zeros of its last shapes.
         """
-        if not learner.gradients():
-            zeros = {name: torch.zeros_like(learner.parameters[name]) for name in self.names}
-            learner.give_gradients(zeros)
-        self.names = list(learner.gradients())
-        gradients, device = list(learner.gradients().values()), learner.device
+        gradients, device = self.gradients(learner), learner.device
         told = {name: value.detach() for name, value in measured.items()}
         if told:
             self.shapes = [(name, value.shape) for name, value in told.items()]
@@ -55,6 +51,16 @@ class Reduction:
             name: self.gathered(name, part, told[name])
             for name, part in zip(told, rest, strict=True)
         }
+
+    def gradients(self, learner: Learner) -> list[Tensor]:
+        """Give the gradients that are still to be summed; of sharded ones none is."""
+        if learner.shards is not None:
+            return []
+        if not learner.gradients():
+            zeros = {name: torch.zeros_like(learner.parameters[name]) for name in self.names}
+            learner.give_gradients(zeros)
+        self.names = list(learner.gradients())
+        return list(learner.gradients().values())
 
     def spread(self, name: str, value: Tensor) -> Tensor:
         """Write a statistic so that a sum over ranks keeps it; the greatest has a place a rank."""

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surefoot.learn import foreach
 from surefoot.learn.collect import Micro, forward, read
 from surefoot.learn.learner import Learner
 from surefoot.model.batch import IGNORED
@@ -88,10 +87,13 @@ def pooled(learner: Learner, found: Sifted) -> Sifted:
 def fault(learner: Learner, micro: Micro, knobs: Knobs, valid: int) -> tuple[dict[str, int], str]:
     """Say what of a micro-batch is not finite, how often, and the layer where it begins."""
     loss, _ = forward(learner, learner.loss, micro, knobs, valid)
-    if not math.isfinite(float(loss.detach())):
-        return {"loss": 1}, first_bad(learner, micro, knobs, valid)
-    loss.backward()
-    norms = foreach.norms(list(learner.gradients().values()))
+    bad = not math.isfinite(float(loss.detach()))
+    # sharded ranks pass through a model together, so none can leave a pass out alone
+    if bad if learner.shards is None else learner.shards.any(bad):
+        layer = first_bad(learner, micro, knobs, valid)
+        return {"loss": int(bad)}, layer if bad else ""
+    learner.backward(loss)
+    norms = learner.norms(list(learner.gradients().values()))
     if math.isfinite(float(torch.linalg.vector_norm(norms))):
         return {}, ""
     wrong = spoilt(learner)
@@ -99,9 +101,12 @@ def fault(learner: Learner, micro: Micro, knobs: Knobs, valid: int) -> tuple[dic
     return {**wrong, "grad_norm": 1}, owner(list(wrong)[-1]) if wrong else ""
 
 
-def spoilt(learner: Learner) -> dict[str, int]:
-    """Count the elements that are not finite in each parameter's gradient."""
-    counts = read({n: g.isfinite().logical_not().sum() for n, g in learner.gradients().items()})
+def spoilt(learner: Learner, whole: bool = False) -> dict[str, int]:
+    """Count the elements that are not finite in each gradient, or in this rank's rows of it."""
+    found = {n: g.isfinite().logical_not().sum() for n, g in learner.gradients().items()}
+    if whole and learner.shards is not None:
+        found = {name: learner.shards.total(count) for name, count in found.items()}
+    counts = read(found)
     return {name: int(count) for name, count in counts.items() if count}
 
 

@@ -1,7 +1,7 @@
 """How a module declares its parameters: the role of each, and how its first values are drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,11 +57,19 @@ def declarations(model: nn.Module) -> dict[str, Declared]:
     return found
 
 
-def initialise(model: nn.Module, seed: int) -> None:
+Draw = Callable[[Tensor, Declared, int], None]
+
+
+def initialise(model: nn.Module, seed: int, drawn: Draw | None = None) -> None:
     """Draw every parameter's first values, each from a generator of its own name."""
     tensors = dict(model.named_parameters())
     for name, declared in declarations(model).items():
-        draw(tensors[name], declared, key(seed, "init", fnv1a64(name), 0))
+        (drawn or draw)(tensors[name], declared, key(seed, "init", fnv1a64(name), 0))
+    reset_buffers(model)
+
+
+def reset_buffers(model: nn.Module) -> None:
+    """Fill what modules keep beside their parameters, where any does."""
     for module in model.modules():
         if hasattr(module, "reset_buffers"):
             module.reset_buffers()  # pyright: ignore[reportCallIssue]

@@ -236,12 +236,16 @@ class Limits(Section):
 class Distributed(Section):
     """How several processes, the ranks, train one model."""
 
+    mode: Literal["auto", "ddp", "fsdp"] = "auto"
+    """Whole weights on every rank, or rows of them: auto is ddp where 60% of a device holds them"""
     reduce: Literal["ring", "exact"] = "ring"
     """How gradients are summed: fast, or with the same bits for every number of ranks"""
     lanes: Count | None = None
     """Parts of a step that `exact` adds as a tree, a power of two; none = ranks at first"""
     timeout_s: Positive = 600.0
     """Seconds that ranks wait for one of them within a step"""
+    accumulate_sharded: bool = False
+    """fsdp sums gradients after every micro-batch: less memory, more to send"""
 
 
 class Logs(Section):

@@ -28,7 +28,7 @@ def audited(run: "Run") -> Iterator[Finding | Event]:
 
     step, generation = run.progress.step, run.progress.generation
     knobs = run.plan.at(step).values
-    verdict = quick_trained(run.learner.model, knobs, run.recipe)
+    verdict = quick_trained(run.lead.model(run), knobs, run.recipe)
     told: Mapping[str, Any] = {**verdict.brief(), "step": step}
     run.audit = {**run.audit, "trained": told}
     yield Event(name="audited", step=step, generation=generation, args=verdict.brief())

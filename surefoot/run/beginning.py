@@ -90,7 +90,7 @@ def compared(recipe: Recipe, origin: Origin, tokenizer: Tokenizer) -> Begun:
         return Begun(origin, Matched((), (), ()), tuple(unlike))  # a rule says what to write
     with torch.device("meta"):
         model = Model(recipe.model, shape(recipe))
-    there = {name: slot.shape for name, slot in origin.slots.items()}
+    there = {name: slot.whole for name, slot in origin.slots.items()}
     return Begun(origin, matched(dict(model.named_parameters()), there), tuple(unlike))
 
 
@@ -165,10 +165,12 @@ def with_tokenizer(recipe: Recipe, path: str) -> Recipe:
     return recipe.model_copy(update={"data": data})
 
 
-def begun_again(learner: Learner, folder: Path) -> None:
-    """Let the learner of a run that began from weights begin from them, whenever that is."""
-    if (origin := kept(folder)) is not None:
-        begin_from(learner, origin.tensors())
+def begun_again(learner: Learner, folder: Path) -> dict[str, torch.Tensor]:
+    """Let the learner of a run that began from weights begin from them; gives what it took."""
+    if (origin := kept(folder)) is None:
+        return {}
+    tensors = origin.tensors()
+    return {name: tensors[name] for name in begin_from(learner, tensors).taken}
 
 
 def kept(folder: Path) -> Origin | None:

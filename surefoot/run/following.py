@@ -16,6 +16,7 @@ from surefoot.run.leading import answer, knobs_sha, together
 from surefoot.run.memory_cap import capped
 from surefoot.run.opening import make_learner, read_data
 from surefoot.run.progress import Progress
+from surefoot.run.rows import Rows
 from surefoot.run.signals import Signals
 from surefoot.run.telemetry import Heartbeat
 from surefoot.shelf.disk import Disk
@@ -26,7 +27,9 @@ def follow(ranks: Ranks, edge: Any = None) -> int:
     follower: Follower | None = None
     try:
         while (word := ranks.hear())["do"] != "end":
-            if word["do"] == "begin":
+            if word["do"] == "open":
+                ranks.open(word["timeout_s"])
+            elif word["do"] == "begin":
                 if edge is not None:
                     edge.folder = Path(word["run"])
                 follower = Follower(ranks, word)
@@ -49,8 +52,11 @@ class Follower:
         self.recipe, self.dataset = read_data(at_home(told, self.folder))
         self.progress, self.phase = Progress(), "idle"
         self.plan = Plan(self.recipe)
-        self.learner = make_learner(self.recipe)
-        together(ranks, self.learner, self.recipe, self.dataset.fingerprint)
+        self.learner = make_learner(self.recipe, ranks if word["sharded"] else None)
+        together(ranks, self.learner, self.recipe, self.dataset.fingerprint, self.folder)
+        self.rows = Rows(ranks, self.learner, self.folder)
+        if word["sharded"]:
+            ranks.hand_out(self.learner, None)
         self.ahead = Ahead(lambda step: self.dataset.batch(step, self.progress.skips))
         self.signals = Signals(self.recipe.save.grace_s, quiet=True)
         self.signals.__enter__()
@@ -76,8 +82,20 @@ class Follower:
 
     def level(self, word: dict[str, Any]) -> None:  # noqa: ARG002 (as every word is taken)
         """Take the first rank's weights: it went back to a checkpoint."""
-        self.ranks.level(self.learner)
+        self.rows.settle()
+        if self.learner.shards is not None:
+            self.ranks.hand_out(self.learner, None)
+        else:
+            self.ranks.level(self.learner)
         self.ahead.clear()
+
+    def save(self, word: dict[str, Any]) -> None:
+        """Save this rank's rows, beside the steps where they are copied."""
+        self.rows.save(word["step"], word["generation"], word["copy"])
+
+    def whole(self, word: dict[str, Any]) -> None:  # noqa: ARG002 (as every word is taken)
+        """Let the first rank see the weights whole."""
+        self.ranks.whole(self.learner)
 
     def caught(self) -> tuple[str, int] | None:
         """Give the signal that this rank was sent, and the code to leave with."""
@@ -86,6 +104,7 @@ class Follower:
 
     def close(self) -> None:
         """Let go of threads and handlers."""
+        self.rows.close()
         self.beat.close()
         self.signals.__exit__()
         self.ahead.close()

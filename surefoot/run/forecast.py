@@ -29,7 +29,14 @@ def slot_bytes(recipe: Recipe, parameters: Mapping[str, int]) -> float:
     )
 
 
-def mem_gib(recipe: Recipe, parameters: Mapping[str, int], base_mib: float) -> float:
+def state_gib(recipe: Recipe, parameters: Mapping[str, int]) -> float:
+    """Forecast what a learner always holds: weights, gradients and optimiser state."""
+    return (8 * sum(parameters.values()) + slot_bytes(recipe, parameters)) / GIB
+
+
+def mem_gib(
+    recipe: Recipe, parameters: Mapping[str, int], base_mib: float, shards: int = 1
+) -> float:
     """Forecast the largest memory of a run on this process: weights, gradients, state, work."""
     train, sizes = recipe.train, shape(recipe)
     count = sum(parameters.values())
@@ -46,11 +53,13 @@ def mem_gib(recipe: Recipe, parameters: Mapping[str, int], base_mib: float) -> f
     base = 0.0 if on_gpu else base_mib * 2**20
     if recipe.save.background and not on_gpu:  # a save's copy of the state
         fixed += 4 * count + slot_bytes(recipe, parameters)
+    if shards > 1:  # the first rank validates with a copy that is whole
+        fixed = fixed / shards + 4 * count
     return (base + 1.05 * (fixed + max(kept + chunk, update))) / GIB
 
 
 def batch_mem_gib(
-    recipe: Recipe, parameters: Mapping[str, int], base_mib: float
+    recipe: Recipe, parameters: Mapping[str, int], base_mib: float, shards: int = 1
 ) -> dict[int, float]:
     """Forecast the memory of each smaller micro-batch that gives the same rows a step."""
     train = recipe.train
@@ -59,7 +68,7 @@ def batch_mem_gib(
     for batch in (n for n in range(1, train.batch) if rows % n == 0):
         less = train.model_copy(update={"batch": batch})
         smaller = recipe.model_copy(update={"train": less})
-        found[batch] = round(mem_gib(smaller, parameters, base_mib), 3)
+        found[batch] = round(mem_gib(smaller, parameters, base_mib, shards), 3)
     return found
 
 

@@ -1,7 +1,7 @@
 """Validates a run and writes samples, on the steps that the recipe names."""
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from surefoot.evaluate.generate import generate
 from surefoot.evaluate.validation import validate
@@ -31,13 +31,13 @@ class Judge:
         """Validate, and write the same beginnings on as last time."""
         begin = time.monotonic()
         knobs = run.plan.at(run.progress.step).values
-        model = cast("Model", run.learner.model)
+        model = run.lead.model(run)
         batches = 0 if full else self.recipe.val.batches
         val_ce, val_bpb, val_tokens = validate(
             model, run.dataset, knobs, run.learner.device, batches, self.recipe.train.batch
         )
         best_ce = run.progress.best_ce
-        self.samples = self.written(run, knobs)
+        self.samples = self.written(run, model, knobs)
         return Eval(
             step=run.progress.step,
             generation=run.progress.generation,
@@ -48,7 +48,7 @@ class Judge:
             eval_s=round(time.monotonic() - begin, 3),
         )
 
-    def written(self, run: "Run", knobs: Any) -> list[dict[str, Any]]:
+    def written(self, run: "Run", model: "Model", knobs: Any) -> list[dict[str, Any]]:
         """Write each prompt on, greedily and sampled."""
         found: list[dict[str, Any]] = []
         tokenizer = run.dataset.tokenizer
@@ -59,7 +59,7 @@ class Judge:
         for prompt in self.recipe.val.prompts:
             for temperature in (0.0, 0.8):
                 ids = generate(
-                    cast("Model", run.learner.model),
+                    model,
                     tokenizer,
                     tokenizer.encode(prompt),
                     SAMPLE_TOKENS,

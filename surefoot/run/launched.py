@@ -162,6 +162,10 @@ def fitting(recipe: Recipe, ranks: int) -> list[Problem]:
                 instead=f"Write {' or '.join(f'--procs {count}' for count in reversed(good))}",
             )
         ]
+    if ranks > 1 and own.mode == "fsdp" and own.reduce == "exact":
+        why = "FSDP2 sums sharded gradients in an order that hangs on the number of ranks"
+        said = 'Write distributed.mode="ddp" or distributed.reduce="ring"'
+        return [Problem("distributed.reduce", '"exact"', why, said)]
     lanes = own.lanes
     if own.reduce != "exact" or lanes is None:
         return []

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -12,10 +12,16 @@ import surefoot
 from surefoot.errors import Problem, RunError
 from surefoot.learn.learner import Learner
 from surefoot.learn.ranks import Ranks
+from surefoot.learn.weights import copied
+from surefoot.model.model import Model
 from surefoot.plan.plan import Knobs
+from surefoot.plan.shape import shape
 from surefoot.recipe import write
 from surefoot.recipe.schema import Recipe
 from surefoot.records import Step, row
+from surefoot.run import shared_folder
+from surefoot.shelf.disk import Disk
+from surefoot.shelf.save import Content
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
@@ -30,18 +36,28 @@ class Lead:
         self.ranks = ranks
         self.bends: list[Any] | None = None  # as the others know them
         self.began = False
+        self.held: dict[str, torch.Tensor] = {}  # whole, until sharded ranks have their rows of it
 
     @property
     def alone(self) -> bool:
         """Whether there is nobody to talk to."""
         return self.ranks.world == 1
 
+    def open(self, recipe: Recipe) -> None:
+        """Make the lines that sharded weights go over: they are needed to build a learner."""
+        timeout_s = recipe.distributed.timeout_s
+        self.ranks.say({"do": "open", "timeout_s": timeout_s})
+        self.ranks.open(timeout_s)
+
     def begin(self, run: "Run") -> None:
         """Have the others build the same learner over the same data, and give them its weights."""
         if not self.alone:
             told = {"recipe": write.text(run.recipe), "run": str(run.folder)}
-            self.ranks.say({"do": "begin", **told})
-        together(self.ranks, run.learner, run.recipe, run.dataset.fingerprint)
+            self.ranks.say({"do": "begin", **told, "sharded": run.learner.shards is not None})
+        together(self.ranks, run.learner, run.recipe, run.dataset.fingerprint, run.folder)
+        if run.learner.shards is not None:
+            self.ranks.hand_out(run.learner, self.held)
+            self.held = {}
         self.began = True
 
     def announce(self, run: "Run", step: int) -> None:
@@ -55,11 +71,28 @@ class Lead:
         word["knobs"] = knobs_sha(run.plan.at(step))
         self.ranks.say(word)
 
-    def again(self, run: "Run") -> None:
+    def again(self, run: "Run", content: Content) -> None:
         """Give the others the weights that this rank has gone back to."""
         if self.began and not self.alone:
             self.ranks.say({"do": "level"})
-            self.ranks.level(run.learner)
+            if run.learner.shards is not None:
+                self.ranks.hand_out(run.learner, {**content.model, **content.optim})
+            else:
+                self.ranks.level(run.learner)
+
+    def save(self, run: "Run", copy: bool) -> None:
+        """Have the others save their rows of this step; they wait where nothing is copied."""
+        if run.learner.shards is not None:
+            state = {"step": run.progress.step, "generation": run.progress.generation}
+            self.ranks.say({"do": "save", "copy": copy, **state})
+
+    def model(self, run: "Run") -> Model:
+        """Give the model to look at; of sharded weights a copy that is whole."""
+        if run.learner.shards is None:
+            return cast("Model", run.learner.model)
+        self.ranks.say({"do": "whole"})
+        held = self.ranks.whole(run.learner)
+        return copied(run.recipe.model, shape(run.recipe), run.learner.device, held)
 
     def answers(self, run: "Run", report: Step) -> dict[str, Any]:
         """Hear from every rank what it has seen of this step: fields of its report."""
@@ -76,13 +109,20 @@ class Lead:
         }
 
 
-def together(ranks: Ranks, learner: Learner, recipe: Recipe, fingerprint: str) -> None:
+def together(
+    ranks: Ranks, learner: Learner, recipe: Recipe, fingerprint: str, folder: Path
+) -> None:
     """Make a learner one of all ranks': compared first, for one may still be reading the corpus."""
     own = recipe.distributed
     if ranks.world > 1:
-        refuse_different(ranks.gather(identity(fingerprint)))
-    ranks.join(learner, own.reduce, own.lanes or 1, own.timeout_s)
-    ranks.level(learner)
+        refuse_different(ranks.gather(identity(fingerprint), "words"))
+        if learner.shards is None:
+            ranks.open(own.timeout_s)
+        else:
+            shared_folder.insist(ranks, folder, Disk())
+    ranks.join(learner, own.reduce, own.lanes or 1)
+    if learner.shards is None:
+        ranks.level(learner)
 
 
 def answer(report: Step, signal: tuple[str, int] | None) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def peak_mib(device: torch.device) -> float:
 
 
 def forecast(
-    recipe: Recipe, dataset: Dataset | None, folder: Path, timed: Timed | None
+    recipe: Recipe, dataset: Dataset | None, folder: Path, timed: Timed | None, shards: int = 1
 ) -> Forecast:
     """Say what the plan will cost."""
     from surefoot.model.facts import forecast_parameters
@@ -156,7 +156,7 @@ def forecast(
     parameters = forecast_parameters(recipe.model, shape(recipe))
     tokens = train.steps * train.batch * train.accumulate * train.seq_len
     base = rss_mib() if timed is None else timed.base_mib
-    mem = computed = mem_gib(recipe, parameters, base)
+    mem = computed = mem_gib(recipe, parameters, base, shards)
     low = high = seconds = roofline_s(recipe, parameters)
     if timed is not None:
         seconds = run_seconds(recipe, timed, timed.micro_s, dataset)
@@ -177,7 +177,7 @@ def forecast(
         checkpoint_gib=checkpoint_gib(recipe, parameters),
         batch_mem_gib={
             batch: need * mem / computed
-            for batch, need in batch_mem_gib(recipe, parameters, base).items()
+            for batch, need in batch_mem_gib(recipe, parameters, base, shards).items()
         },
         muon_share=muon_share(recipe),
     )

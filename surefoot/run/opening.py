@@ -35,6 +35,7 @@ from surefoot.run.beginning import Begun, begun_again, keep
 from surefoot.run.device import device_of, machine
 from surefoot.run.judging import Judge
 from surefoot.run.leading import Lead
+from surefoot.run.mode import Mode
 from surefoot.run.progress import Progress
 from surefoot.run.run import Run
 from surefoot.run.saving import Saver
@@ -67,6 +68,7 @@ class Opening:
     ranks: Ranks = field(default_factory=Ranks)
     launch: str = ""  # names the launcher that started the ranks
     begun: Begun | None = None  # weights that a new run begins from
+    mode: Mode = ""  # how several ranks share the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +232,15 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     recipe = opening.recipe
     insist(opening)
     progress = Progress() if old is None else old.progress()
-    learner = make_learner(recipe)
+    lead = Lead(opening.ranks)
+    sharded = opening.mode == "fsdp"
+    if sharded:
+        lead.open(recipe)
+    learner = make_learner(recipe, opening.ranks if sharded else None)
     if old is None:
-        begun_again(learner, folder)
-    made = how(recipe, opening.ranks.world)
+        taken = begun_again(learner, folder)
+        lead.held = taken if sharded else {}
+    made = how(recipe, opening.ranks.world, opening.mode)
     shelf = Shelf(folder, recipe.save.keep, recipe.save.milestones, disk, made)
     shelf.fence = lock.check
     shelf.lineage = progress.lineage
@@ -241,7 +248,9 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
     facts = watch_facts(recipe, opening.dataset, learner, opening.ranks.world)
     watch = Watch(recipe.guard.monitors, {**facts, "planned": lambda step: run.plan.at(step).lr})
     if old is not None:
-        learner.load(old.content.model, slots(learner, old.content, opening.fresh))
+        kept = slots(learner, old.content, opening.fresh)
+        learner.load(old.content.model, kept)
+        lead.held = {**old.content.model, **kept} if sharded else {}
         watch.restore(old.content.state["monitors"])
         if old.rewound is not None:
             watch.observe(progress.remedies[-1])
@@ -260,7 +269,7 @@ def compose(opening: Opening, folder: Path, lock: Lock, disk: Disk, old: Found |
         signals=Signals(recipe.save.grace_s, lambda: newest_name(folder)),
         ahead=Ahead(lambda step: opening.dataset.batch(step, run.progress.skips)),
         lock=lock,
-        lead=Lead(opening.ranks),
+        lead=lead,
         audit=dict(
             opening.facts.get("audit", {}) if old is None else old.content.state.get("audit", {})
         ),
@@ -298,10 +307,14 @@ def insist(opening: Opening) -> None:
 
 def slots(learner: Learner, content: Content, fresh: Sequence[str]) -> dict[str, Any]:
     """Give the saved optimiser state, and that of fresh roles as it begins."""
-    own = learner.slots()
+    own = learner.forms(learner.slots())
     new = {name for role in fresh for name in learner.roles.get(role, [])}
     kept = {n: t for n, t in content.optim.items() if n.rsplit("/", 1)[0] not in new}
-    return kept | {n: t for n, t in own.items() if n.rsplit("/", 1)[0] in new}
+    return kept | {
+        n: torch.zeros_like(t, device=learner.device)
+        for n, t in own.items()
+        if n.rsplit("/", 1)[0] in new
+    }
 
 
 def watch_facts(
@@ -328,23 +341,29 @@ def fresh(run: Run) -> tuple[Learner, Watch]:
     return learner, Watch(run.recipe.guard.monitors, {**facts, **planned})
 
 
-def make_learner(recipe: Recipe) -> Learner:
-    """Build the model with its first values, and what trains it."""
+def make_learner(recipe: Recipe, ranks: Ranks | None = None) -> Learner:
+    """Build the model with its first values, and what trains it; sharded over ranks, if given."""
     device = device_of(recipe.train.device)
     if device.type == "cpu" and recipe.train.threads:
         set_threads(recipe.train.threads)
-    sizes = shape(recipe)
-    model = build(recipe.model, sizes, recipe.train.seed, device, recipe.train.grad_checkpointing)
-    return Learner(model, recipe.optim, recipe.train, device)
+    sizes, train = shape(recipe), recipe.train
+    if ranks is not None:
+        from surefoot.learn.shards import Shards, built  # not before: it costs an import
+
+        shards = Shards(ranks.rank, ranks.world, ranks.group, recipe.distributed.accumulate_sharded)
+        model = built(recipe.model, sizes, train, device, shards)
+        return Learner(model, recipe.optim, train, device, shards)
+    model = build(recipe.model, sizes, train.seed, device, train.grad_checkpointing)
+    return Learner(model, recipe.optim, train, device)
 
 
 def checkpoint_bytes(learner: Learner) -> int:
     """Count what a checkpoint of this learner takes."""
-    held = [*learner.parameters.values(), *learner.slots().values()]
+    held = learner.forms(learner.parameters | learner.slots()).values()
     return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def how(recipe: Recipe, ranks: int = 1) -> dict[str, Any]:
+def how(recipe: Recipe, ranks: int = 1, mode: Mode = "") -> dict[str, Any]:
     """Tell what made a checkpoint."""
     return {
         "surefoot": surefoot.__version__,
@@ -352,6 +371,7 @@ def how(recipe: Recipe, ranks: int = 1) -> dict[str, Any]:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "world": ranks,
+            **({"mode": mode} if mode else {}),
             "deterministic": recipe.train.deterministic,
         },
     }
@@ -363,6 +383,7 @@ def header(run: Run, opening: Opening) -> dict[str, Any]:
         "surefoot": surefoot.__version__,
         **machine(run.learner.device),
         "world": run.lead.ranks.world,
+        **({"mode": opening.mode} if opening.mode else {}),
         **({"launch": opening.launch} if opening.launch else {}),
         "host_hash": host_hash(),
         "argv": sys.argv[1:],

@@ -15,7 +15,8 @@ BOOK = {"out_dir_mixed": ("refuse!", "a run folder that holds another recipe's r
 FREE = (
     "logs.", "save.", "guard.", "limits.", "name", "purpose", "val.every", "val.prompts",
     "val.batches", "train.threads", "train.device", "train.minutes", "train.on_oom",
-    "distributed.timeout_s", "data.tokenizer.path",
+    "distributed.timeout_s", "distributed.mode", "distributed.accumulate_sharded",
+    "data.tokenizer.path",
 )  # fmt: skip
 # What only bends the plan: the learning rate's own check looks at it.
 PLANNED = ("train.steps", "knobs.", "train.clip")

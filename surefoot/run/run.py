@@ -161,7 +161,7 @@ class Run:
         self.saver.settle(self)
         content = self.saver.content_of(remedy, self)
         self.learner.load(content.model, content.optim)
-        self.lead.again(self)
+        self.lead.again(self, content)
         kept = Progress.restored(content.step, content.generation, content.state)
         self.progress = self.progress.rewound(remedy, kept)
         self.saver.shelf.lineage = self.progress.lineage

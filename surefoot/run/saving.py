@@ -11,6 +11,7 @@ from surefoot.recipe.schema import Recipe
 from surefoot.records import Remedy
 from surefoot.run.memory import GIB, available_gib
 from surefoot.run.progress import Progress
+from surefoot.run.rows import part_of
 from surefoot.run.stalls import Stalls, cramped
 from surefoot.shelf.checkpoint import Checkpoint, on_lineage
 from surefoot.shelf.format import STATE, Damage, parse_json, read_limited
@@ -88,6 +89,7 @@ class Saver:
             },
             recipe=write.text(self.recipe),
             tokenizer=run.dataset.tokenizer.save(),
+            part=part_of(run.lead.ranks, run.learner),
         )
 
     def kept(self, run: "Run") -> list[Kept]:
@@ -128,6 +130,7 @@ class Saver:
         last = run.stop_requested or run.progress.step == self.recipe.train.steps
         content = self.content(run)
         beside = not last and self.recipe.save.background and self.holds(content, run)
+        run.lead.save(run, beside)
         snapshot = self.shelf.begin(content, reason, self.about(content.step, run), copy=beside)
         self.saved_step = content.step
         run.learner.read_until = snapshot.copied

@@ -32,6 +32,7 @@ from surefoot.run.folder import find_run, new_folder, read_status, step_of
 from surefoot.run.launched import Place, first_ranks, fitting, last_ranks, of_each, spread
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.memory_cap import capped
+from surefoot.run.mode import Mode, minutes_time_steps, mode_of, shards
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
 from surefoot.run.progress import branch_of
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
@@ -150,9 +151,13 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
     recipe, dataset = read_data(wanted, terminal.preparing)
     begun = None if origin is None else compared(recipe, origin, dataset.tokenizer)
     home = asked.run or Path("runs")
-    timed = measure(recipe, dataset, asked.place) if asked.timed and here else None
+    mode = mode_of(recipe, asked.place)
+    minutes_time_steps(recipe, mode, "train.steps" in chosen.given)
+    # one rank may have no room for all of a model
+    times = asked.timed and here and mode != "fsdp"
+    timed = measure(recipe, dataset, asked.place) if times else None
     recipe = settled(recipe, chosen.given, timed, dataset)
-    cost = forecast(recipe, dataset, nearest_folder(home), timed)
+    cost = forecast(recipe, dataset, nearest_folder(home), timed, shards(mode, asked.place))
     ahead = leaks(recipe)
     more = {} if begun is None else begun.situation()
     each, world = of_each(recipe, asked.ranks.world), asked.ranks.world
@@ -184,7 +189,9 @@ def started(asked: Asked, chosen: Chosen, terminal: Terminal, edge: Any) -> Ende
         ranks=asked.ranks,
         launch=asked.place.launch,
         begun=begun,
+        mode=mode,
     )
+    tell_mode(mode, world, terminal)
     terminal.folder(folder)
     run = begin(opening, folder)
     if asked.drill is not None:
@@ -242,7 +249,8 @@ def going_on(
         *ways.resumed_lr(asked.resume_lr, recipe, content),
         *ways.warmed_up(fresh, recipe, content),
     ]
-    cost = forecast(recipe, dataset, folder, None)
+    mode = mode_of(recipe, asked.place)
+    cost = forecast(recipe, dataset, folder, None, shards(mode, asked.place))
     ahead = leaks(recipe) if content is None else None  # from the beginning: as a new run does
     each = of_each(recipe, asked.ranks.world)
     situation = situated(
@@ -270,6 +278,7 @@ def going_on(
     step = content.step if content else 0
     terminal.said(f"resumed  {folder} from step {step} of {recipe.train.steps}")
     tell_ranks(asked.ranks.world, last_ranks(folder), recipe, terminal)
+    tell_mode(mode, asked.ranks.world, terminal)
     if cap is not None:
         terminal.said(f"memory   {cap}")
     # told again each time: what was said before the first save is cut off with the rest
@@ -286,8 +295,15 @@ def going_on(
         taken,
         asked.ranks,
         asked.place.launch,
+        mode=mode,
     )
     return trained(go_on(opening, folder, lock, old, disk), terminal)
+
+
+def tell_mode(mode: Mode, ranks: int, terminal: Terminal) -> None:
+    """Say where weights are shared out."""
+    if mode == "fsdp":
+        terminal.said(f"ranks    {ranks}, each with its own rows of the weights (fsdp)")
 
 
 def tell_ranks(now: int, before: int, recipe: Recipe, terminal: Terminal) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from surefoot.shelf.format import (
     STATE,
     Damage,
     Manifest,
+    assembled,
     commit_line,
     digest,
-    header,
+    files_of,
     name,
     open_regular,
     parse_json,
@@ -145,7 +146,7 @@ def verify(checkpoint: Checkpoint) -> list[Damage]:
         except Damage as damage:
             found.append(damage)
     if not found:
-        found.extend(check_inside(checkpoint))
+        found.extend(check_inside(checkpoint, told.files))
     return found
 
 
@@ -162,11 +163,11 @@ def check_file(path: Path, size: int, sha: str) -> None:
         raise Damage(path.name, "sha256 differs")
 
 
-def check_inside(checkpoint: Checkpoint) -> Iterable[Damage]:
+def check_inside(checkpoint: Checkpoint, listed: Collection[str]) -> Iterable[Damage]:
     """Look inside files whose hashes are right: a stranger may have made those too."""
-    for file in (MODEL, OPTIM):
+    for part in (MODEL, OPTIM):
         try:
-            header(checkpoint.path / file)
+            assembled(checkpoint.path / file for file in files_of(listed, part))
         except Damage as damage:
             yield damage
     try:

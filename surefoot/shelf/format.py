@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ LIMITS = {STATE: JSON_LIMIT, MANIFEST: JSON_LIMIT, RECIPE: MIB, TOKENIZER: 64 * 
 
 NAME = re.compile(r"step-([0-9]{8,})(?:-g([1-9][0-9]*))?")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")
+SHARD = re.compile(r"(?:model|optim)-([0-9]{5})-of-([0-9]{5})\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ITEM_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -49,12 +50,19 @@ class Damage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where one tensor lies in a file: what it is, and from which byte to which."""
+    """Where a tensor, or some rows of one, lies in a file: what it is, from which byte to which."""
 
     dtype: str
     shape: tuple[int, ...]
     begin: int
     end: int
+    first: int = 0  # of its rows, where other files have the others
+    rows: int | None = None  # in all files; None where all of it lies here
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Give the shape that the tensor has in all files together."""
+        return self.shape if self.rows is None else (self.rows, *self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,22 @@ class Manifest:
 def name(generation: int, step: int) -> str:
     """Name a checkpoint's folder."""
     return f"step-{step:08d}" + (f"-g{generation}" if generation else "")
+
+
+def shard(file: str, rank: int, ranks: int) -> str:
+    """Name the file that one of several ranks writes in place of a whole one."""
+    stem, _, ending = file.rpartition(".")
+    return f"{stem}-{rank + 1:05d}-of-{ranks:05d}.{ending}"
+
+
+def files_of(listed: Collection[str], file: str) -> list[str]:
+    """Name the files that hold a part: itself, or one of each rank that saved."""
+    if file in listed:
+        return [file]
+    stem = file.partition(".")[0]
+    found = [name for name in listed if SHARD.fullmatch(name) and name.startswith(f"{stem}-")]
+    names = [shard(file, rank, len(found)) for rank in range(len(found))]
+    return names if set(names) == set(found) else []
 
 
 def parse_name(text: str) -> tuple[int, int] | None:
@@ -171,7 +195,7 @@ def parse_manifest(data: bytes) -> Manifest:
     if not isinstance(files, dict) or not isinstance(how, dict):
         raise Damage(MANIFEST, "files or how is not an object")
     listed = {file: entry(file, told) for file, told in files.items()}
-    if missing := [part for part in PARTS if part not in listed]:
+    if missing := [part for part in PARTS if not files_of(listed, part)]:
         raise Damage(MANIFEST, f"does not list {missing[0]}")
     return Manifest(raw["step"], raw["generation"], listed, how)
 
@@ -217,10 +241,10 @@ def header(path: Path) -> dict[str, Slot]:
         if size < 8 or length > min(HEADER_LIMIT, size - 8):
             raise Damage(file, f"its header claims {length} bytes")
         raw = parse_json(file, opened.read(length))
-    raw.pop("__metadata__", None)
+    parts = slices(file, raw.pop("__metadata__", None))
     if len(raw) > TENSOR_LIMIT:
         raise Damage(file, f"{len(raw)} tensors; at most {TENSOR_LIMIT} are read")
-    slots = {tensor: slot(file, tensor, told) for tensor, told in raw.items()}
+    slots = {tensor: slot(file, tensor, told, parts.get(tensor)) for tensor, told in raw.items()}
     end = 0
     for tensor, one in sorted(slots.items(), key=lambda item: (item[1].begin, item[1].end)):
         if one.begin != end:
@@ -231,8 +255,17 @@ def header(path: Path) -> dict[str, Slot]:
     return slots
 
 
-def slot(file: str, tensor: str, told: Any) -> Slot:
-    """Check one tensor's line of a header."""
+def slices(file: str, metadata: Any) -> dict[str, Any]:
+    """Read which rows of its tensors a file has; {} where it has all of them."""
+    own = metadata.get("surefoot") if isinstance(metadata, dict) else None
+    found = parse_json(file, own.encode()).get("slices", {}) if isinstance(own, str) else {}
+    if not isinstance(found, dict):
+        raise Damage(file, "its slices are not an object")
+    return found
+
+
+def slot(file: str, tensor: str, told: Any, rows: Any = None) -> Slot:
+    """Check one tensor's line of a header, and which of its rows it is about."""
     if not isinstance(told, dict) or set(told) != {"dtype", "shape", "data_offsets"}:
         raise Damage(file, f"{tensor!r} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = told["dtype"], told["shape"], told["data_offsets"]
@@ -247,4 +280,29 @@ def slot(file: str, tensor: str, told: Any) -> Slot:
     begin, end = offsets
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
         raise Damage(file, f"{tensor!r} does not fill its bytes")
-    return Slot(dtype, tuple(shape), begin, end)
+    if rows is None:
+        return Slot(dtype, tuple(shape), begin, end)
+    if not isinstance(rows, list) or len(rows) != 2 or not all(map(natural, rows)) or not shape:
+        raise Damage(file, f"{tensor!r} has an impossible slice")
+    return Slot(dtype, tuple(shape), begin, end, *rows)
+
+
+def assembled(paths: Iterable[Path]) -> dict[str, list[tuple[Path, Slot]]]:
+    """Check that the rows in several files make up whole tensors; give where each one's lie."""
+    found: dict[str, list[tuple[Path, Slot]]] = {}
+    for path in paths:
+        for name, one in header(path).items():
+            if one.rows is None:
+                found[name] = [(path, one)]
+            else:
+                found.setdefault(name, []).append((path, one))
+    for name, pieces in found.items():
+        pieces.sort(key=lambda piece: piece[1].first)
+        end, (path, model) = 0, pieces[0]
+        for path, one in pieces:
+            if (one.dtype, one.whole, one.first) != (model.dtype, model.whole, end):
+                raise Damage(path.name, f"{name!r} does not go on at row {end}")
+            end += one.shape[0] if one.rows is not None else 0
+        if model.rows is not None and end != model.rows:
+            raise Damage(path.name, f"{name!r} ends at row {end} of {model.rows}")
+    return found

@@ -23,6 +23,7 @@ from surefoot.shelf.format import (
     STATE,
     TOKENIZER,
     Damage,
+    files_of,
     name,
     natural,
     parse_json,
@@ -187,9 +188,13 @@ def text(path: Path) -> str:
 
 def unpacked(checkpoint: Checkpoint) -> Content:
     """Read the files of a checkpoint whose hashes are right."""
-    folder, how = checkpoint.path, manifest(checkpoint).how
+    folder, told = checkpoint.path, manifest(checkpoint)
     state = parse_json(STATE, read_limited(folder / STATE))
-    stored, tied = tensors.read(folder / MODEL), state.get("tied", {})
+    stored, optim = (
+        tensors.read(*(folder / file for file in files_of(told.files, part)))
+        for part in (MODEL, OPTIM)
+    )
+    tied = state.get("tied", {})
     if not isinstance(tied, dict) or not all(
         isinstance(owner, str) and owner in stored and alias not in stored
         for alias, owner in tied.items()
@@ -201,10 +206,10 @@ def unpacked(checkpoint: Checkpoint) -> Content:
         step=checkpoint.step,
         generation=checkpoint.generation,
         model=tensors.retied(stored, tied),
-        optim=tensors.read(folder / OPTIM),
+        optim=optim,
         state=state,
         recipe=text(folder / RECIPE),
         tokenizer=read_limited(folder / TOKENIZER),
-        journal=Offset.read(how.get("journal")),
-        how=how,
+        journal=Offset.read(told.how.get("journal")),
+        how=told.how,
     )

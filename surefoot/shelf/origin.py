@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from surefoot.errors import Problem, UsageError
 from surefoot.shelf import llama, tensors
-from surefoot.shelf.checkpoint import at, verify
+from surefoot.shelf.checkpoint import at, manifest, verify
 from surefoot.shelf.format import (
     FILE,
     JSON_LIMIT,
@@ -19,6 +19,7 @@ from surefoot.shelf.format import (
     Damage,
     Slot,
     digest,
+    files_of,
     header,
     open_regular,
     parse_json,
@@ -49,9 +50,7 @@ class Origin:
 
     def tensors(self) -> "dict[str, Tensor]":
         """Read them."""
-        held: dict[str, Tensor] = {}
-        for path in self.files:
-            held |= tensors.read(path)
+        held = tensors.read(*self.files)
         return {name: held[self.theirs.get(name, name)] for name in self.slots}
 
     def row(self) -> dict[str, str]:
@@ -73,11 +72,13 @@ def read(place: Path) -> Origin:
 
 def of_checkpoint(place: Path, real: Path) -> Origin:
     """Look at one of our own checkpoints, hashed as for a resume."""
-    if damage := verify(at(real)):
+    checkpoint = at(real)
+    if damage := verify(checkpoint):
         raise refused(place, f"it is damaged ({damage[0]})", "Write another checkpoint")
     if place.is_symlink() and (place.parent / real.name).is_dir():
         place = place.parent / real.name  # latest and best go on to others
-    return of_files(place, [real / MODEL], place)
+    files = files_of(manifest(checkpoint).files, MODEL)
+    return of_files(place, [real / file for file in files], place)
 
 
 def listed(place: Path, folder: Path) -> list[Path]:

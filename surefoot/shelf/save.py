@@ -11,19 +11,19 @@ from typing import Any
 from torch import Tensor
 
 from surefoot.errors import Problem, SurefootError
-from surefoot.shelf import tensors
+from surefoot.shelf import parts, tensors
 from surefoot.shelf.checkpoint import Checkpoint, manifest, verify
 from surefoot.shelf.disk import TMP, Disk
 from surefoot.shelf.format import (
     COMMIT,
     MANIFEST,
-    PARTS,
     Damage,
     Manifest,
     commit_line,
     digest,
 )
 from surefoot.shelf.journal import Journal, Offset
+from surefoot.shelf.parts import Part
 from surefoot.shelf.rotation import discard
 from surefoot.shelf.snapshot import Snapshot
 
@@ -44,6 +44,7 @@ class Content:
     tokenizer: bytes
     journal: Offset | None = None  # the place that belongs to it; None: the end, when it is saved
     how: Mapping[str, Any] = field(default_factory=dict)  # of a loaded one: how it was made
+    part: Part | None = None  # of the tensors, where several ranks save their own rows
 
     def nbytes(self) -> int:
         """Count the bytes of the tensors, each tied one once."""
@@ -124,6 +125,8 @@ def save(
             saved = replace(again, bad=saved.bad)
     except (OSError, Damage) as error:
         raise SaveFailed(checkpoint.name, error, needed, free) from None
+    finally:
+        parts.done(snapshot)
     return saved
 
 
@@ -162,11 +165,10 @@ def written(
 def write(tmp: Path, snapshot: Snapshot, disk: Disk, how: Mapping[str, Any]) -> Manifest:
     """Write all files into a folder that nobody reads yet, COMMIT last, each durable."""
     disk.mkdir(tmp)
-    for file, part in snapshot.parts.items():
-        tensors.write(tmp / file, part, disk)
+    files = parts.write(tmp, snapshot, disk)
     for file, text in snapshot.texts.items():
         disk.write_file(tmp / file, text)
-    files = {part: digest(tmp / part) for part in PARTS}
+    files |= {file: digest(tmp / file) for file in snapshot.texts}
     told = Manifest(snapshot.step, snapshot.generation, files, how)
     disk.write_file(tmp / MANIFEST, told.to_bytes())
     disk.write_file(tmp / COMMIT, commit_line(told.to_bytes()))

@@ -12,6 +12,7 @@ from surefoot.shelf import tensors
 from surefoot.shelf.format import FORMAT, MODEL, OPTIM, RECIPE, STATE, TOKENIZER, canonical
 
 if TYPE_CHECKING:
+    from surefoot.shelf.parts import Part
     from surefoot.shelf.save import Content
 
 Parts = Mapping[str, Mapping[str, Tensor]]  # file -> name -> tensor
@@ -27,10 +28,12 @@ class Snapshot:
     texts: Mapping[str, bytes]  # file -> bytes
     copied: torch.cuda.Event | None = None  # a GPU still copies until then
     took_s: float = 0.0
+    part: "Part | None" = None  # of several ranks' save
 
     def nbytes(self) -> int:
-        """Count the bytes of the tensors."""
-        return sum(tensors.nbytes(part) for part in self.parts.values())
+        """Count the bytes of the tensors; of several ranks' about those of all."""
+        own = sum(tensors.nbytes(part) for part in self.parts.values())
+        return own if self.part is None else own * self.part.ranks
 
     def wait(self) -> None:
         """Return when the copies are there."""
@@ -83,7 +86,10 @@ def taken(content: "Content", buffers: Buffers | None = None) -> Snapshot:
     optim, tied_optim = tensors.untied(content.optim)
     assert not tied_optim, f"two slots share their memory: {tied_optim}"
     own = {"format": FORMAT, "step": content.step, "generation": content.generation, "tied": tied}
+    part = content.part
     parts: Parts = {MODEL: model, OPTIM: optim}
+    if part is not None:
+        parts = {part.file(file): part.held(live) for file, live in parts.items()}
     copied = None
     if buffers is not None:
         parts, copied = buffers.copies(parts)
@@ -93,4 +99,4 @@ def taken(content: "Content", buffers: Buffers | None = None) -> Snapshot:
         TOKENIZER: content.tokenizer,
     }
     took = time.monotonic() - began
-    return Snapshot(content.step, content.generation, parts, texts, copied, took)
+    return Snapshot(content.step, content.generation, parts, texts, copied, took, part)

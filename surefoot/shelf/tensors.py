@@ -1,15 +1,17 @@
 """Tensors in and out of safetensors files: equal ones give equal bytes, tied ones lie once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from surefoot.shelf.disk import Disk
-from surefoot.shelf.format import FORMAT, ITEM_BYTES, Damage, canonical, header
+from surefoot.shelf.format import FORMAT, ITEM_BYTES, Damage, assembled, canonical
 
 # from the last to the first in a file: the library's own order of dtypes, then by name
 DTYPES = {
@@ -30,11 +32,17 @@ DTYPES = {
     torch.int64: "I64",
     torch.uint64: "U64",
 }
+NONE: Mapping[str, tuple[int, int]] = {}
 RANK = {name: rank for rank, name in enumerate(DTYPES.values())}
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], disk: Disk) -> None:
-    """Write one safetensors file, made durable.
+def write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    disk: Disk,
+    slices: Mapping[str, tuple[int, int]] = NONE,
+) -> None:
+    """Write one safetensors file, made durable; of slices it has some rows: the first, of how many.
 
     Not by safetensors' save_file: 0.8.0 writes a file of its own with mode 0600 and renames it,
     past the disk that all our writes go through. The bytes are those that it would write (tested).
@@ -42,7 +50,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], disk: Disk) -> None:
     order = sorted(tensors, key=lambda name: (-RANK[DTYPES[tensors[name].dtype]], name))
     opened = disk.create(path)
     try:
-        disk.write(opened, head(tensors, order))
+        disk.write(opened, head(tensors, order, slices))
         for name in order:
             if tensors[name].numel():
                 disk.write(opened, raw(tensors[name]))
@@ -51,11 +59,14 @@ def write(path: Path, tensors: Mapping[str, Tensor], disk: Disk) -> None:
         disk.close(opened)
 
 
-def head(tensors: Mapping[str, Tensor], order: list[str]) -> bytes:
+def head(
+    tensors: Mapping[str, Tensor],
+    order: list[str],
+    slices: Mapping[str, tuple[int, int]] = NONE,
+) -> bytes:
     """Give a file's header, with exactly one metadata key so that its bytes are always the same."""
-    told: dict[str, object] = {
-        "__metadata__": {"surefoot": canonical({"format": FORMAT}).decode().strip()}
-    }
+    own = {"format": FORMAT} | ({"slices": dict(slices)} if slices else {})
+    told: dict[str, object] = {"__metadata__": {"surefoot": canonical(own).decode().strip()}}
     end = 0
     for name in order:
         tensor, begin = tensors[name], end
@@ -76,15 +87,33 @@ def raw(tensor: Tensor) -> memoryview:
     return flat.numpy().data
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Read a file whose header has been checked; the tensors are copies, not views of the file."""
-    slots = header(path)
+def read(*paths: Path) -> dict[str, Tensor]:
+    """Read files whose headers are checked first, and put together what lies in several of them.
+
+    The tensors are copies: a view of a file's map would end the process if the file were cut.
+    """
+    places = assembled(paths)
+    with ExitStack() as opened:
+        files = {path: opened.enter_context(reading(path)) for path in paths}
+        return {
+            name: one(name, [files[path] for path, _ in pieces]) for name, pieces in places.items()
+        }
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """Open a file for the library to read."""
     try:
         with safe_open(path, framework="pt") as file:
-            # clone: a view of the file's map would end the process if the file were cut meanwhile
-            return {name: file.get_tensor(name).clone() for name in slots}
+            yield file
     except SafetensorError as error:
         raise Damage(path.name, f"the library can't read it ({error})") from None
+
+
+def one(name: str, files: list[Any]) -> Tensor:
+    """Read one tensor, whose rows lie in these files in this order."""
+    pieces = [file.get_tensor(name) for file in files]
+    return pieces[0].clone() if len(pieces) == 1 else torch.cat(pieces)
 
 
 def nbytes(tensors: Mapping[str, Tensor]) -> int:

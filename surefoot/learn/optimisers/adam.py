@@ -5,7 +5,7 @@ m̂ = m/(1-b1^t), v̂ = v/(1-b2^t). Loshchilov and Hutter, arXiv 1711.05101.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field, Strict
@@ -15,7 +15,11 @@ from torch.optim.adamw import adamw
 from surefoot.errors import Problem
 from surefoot.recipe.choice import Choice
 
+if TYPE_CHECKING:
+    from surefoot.learn.shards import Shards
+
 serves = ("matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar")
+sharded = True
 FUSED = ("cpu", "cuda", "mps")
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -59,6 +63,7 @@ class Optimiser:
         parameters: Mapping[str, nn.Parameter],
         options: Options,
         splits: Mapping[str, tuple[int, ...]] | None = None,  # noqa: ARG002 (part of the contract)
+        shards: "Shards | None" = None,  # noqa: ARG002 (rows move by themselves)
     ) -> None:
         self.parameters = dict(parameters)
         self.options = options

@@ -6,9 +6,9 @@ size of M when mu moves. A parameter that holds several maps (`split`) is treate
 Keller Jordan, https://kellerjordan.github.io/posts/muon; "rms": arXiv 2502.16982.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -19,7 +19,11 @@ from surefoot.learn import foreach
 from surefoot.learn.orthogonal import Scale, orthogonalised, scale_of
 from surefoot.recipe.choice import Choice
 
+if TYPE_CHECKING:
+    from surefoot.learn.shards import Shards
+
 serves = ("matrix",)
+sharded = True
 STACKED_ON_CPU = 64  # a CPU's bmm is no faster than a loop above this, and holds all at once
 STACK_ELEMENTS = 2**28  # of one stack on a GPU: 1 GiB in fp32
 
@@ -52,16 +56,17 @@ def slot_bytes(options: Options) -> float:  # noqa: ARG001 (part of the contract
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One map: some rows of one parameter."""
+    """One map: some rows of one parameter, and which of these lie on this rank."""
 
     name: str
-    start: int
     rows: int
     columns: int
+    start: int  # in the tensor that lies here
+    here: slice
 
     def of(self, tensor: Tensor) -> Tensor:
         """View this map's rows of the parameter's tensor, gradient or slot."""
-        return tensor[self.start : self.start + self.rows]
+        return tensor[self.start : self.start + self.here.stop - self.here.start]
 
 
 class Optimiser:
@@ -72,14 +77,15 @@ class Optimiser:
         parameters: Mapping[str, nn.Parameter],
         options: Options,
         splits: Mapping[str, tuple[int, ...]] | None = None,
+        shards: "Shards | None" = None,
     ) -> None:
         self.parameters = dict(parameters)
-        self.options = options
+        self.options, self.shards = options, shards
         self.momentum = {name: torch.zeros_like(p.data) for name, p in self.parameters.items()}
         pieces = [
             piece
             for name, p in self.parameters.items()
-            for piece in cut(name, p, (splits or {}).get(name))
+            for piece in cut(name, p, (splits or {}).get(name), shards)
         ]
         self.stacks = stacked(pieces, self.parameters)
 
@@ -105,12 +111,21 @@ class Optimiser:
         foreach.lerp_into(moments, gradients, 1.0 - momentum)
         ahead = foreach.lerp(gradients, moments, momentum) if options.nesterov else moments
         dtype = PRECISIONS[options.ns_precision]
-        whole = torch.stack(list(ahead)) if len(stack) > 1 else ahead[0][None]  # no copy of one
-        directions = orthogonalised(whole, options.ns_steps, dtype).unbind(0)
+        directions = orthogonalised(self.whole(stack, ahead), options.ns_steps, dtype).unbind(0)
         if options.weight_decay:
             foreach.scale(weights, 1.0 - lr * options.weight_decay)
         size = lr * scale_of(first.rows, first.columns, options.scale)
-        foreach.add(weights, directions, alpha=-size)
+        own = [one[piece.here] for one, piece in zip(directions, stack, strict=True)]
+        foreach.add(weights, own, alpha=-size)
+
+    def whole(self, stack: list[Piece], parts: Sequence[Tensor]) -> Tensor:
+        """Give maps whole, in a stack: every rank orthogonalises all of them."""
+        if self.shards is None:
+            return torch.stack(list(parts)) if len(parts) > 1 else parts[0][None]  # no copy of one
+        whole = parts[0].new_zeros(len(stack), stack[0].rows, stack[0].columns)
+        for one, piece, part in zip(whole, stack, parts, strict=True):
+            one[piece.here] = part
+        return self.shards.total(whole)  # where one rank has a row, all others have zeros
 
     def gradient(self, name: str) -> Tensor:
         """Give a parameter's gradient."""
@@ -119,7 +134,9 @@ class Optimiser:
         return gradient
 
 
-def cut(name: str, parameter: nn.Parameter, split: tuple[int, ...] | None) -> list[Piece]:
+def cut(
+    name: str, parameter: nn.Parameter, split: tuple[int, ...] | None, shards: "Shards | None"
+) -> list[Piece]:
     """Cut a parameter into the maps that it holds."""
     if parameter.dim() != 2:
         raise RecipeError(
@@ -132,10 +149,18 @@ def cut(name: str, parameter: nn.Parameter, split: tuple[int, ...] | None) -> li
             )
         )
     rows, columns = parameter.shape
+    first, end = 0, rows
+    if shards is not None:
+        rows = shards.rows(name)
+        first, end = shards.span(rows)
     heights = split or (rows,)
     assert sum(heights) == rows, f"{name}: split {heights} doesn't add up to {rows} rows"
     starts = [sum(heights[:i]) for i in range(len(heights))]
-    return [Piece(name, at, height, columns) for at, height in zip(starts, heights, strict=True)]
+    pieces: list[Piece] = []
+    for at, height in zip(starts, heights, strict=True):
+        here = slice(max(at, min(first, at + height)) - at, min(at + height, max(end, at)) - at)
+        pieces.append(Piece(name, height, columns, max(0, at - first), here))
+    return pieces
 
 
 def stacked(pieces: list[Piece], parameters: Mapping[str, nn.Parameter]) -> list[list[Piece]]:

@@ -6,7 +6,7 @@ storage; every other row, its state and its count stay as they are. No weight de
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field, Strict
@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from surefoot.recipe.choice import Choice
 
+if TYPE_CHECKING:
+    from surefoot.learn.shards import Shards
+
 serves = ("embedding", "value_embedding", "table")
+sharded = True
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -45,6 +49,7 @@ class Optimiser:
         parameters: Mapping[str, nn.Parameter],
         options: Options,
         splits: Mapping[str, tuple[int, ...]] | None = None,  # noqa: ARG002 (part of the contract)
+        shards: "Shards | None" = None,  # noqa: ARG002 (rows move by themselves)
     ) -> None:
         self.parameters = dict(parameters)
         self.options = options
