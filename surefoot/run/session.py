@@ -33,7 +33,7 @@ from surefoot.run.launched import Place, first_ranks, fitting, last_ranks, of_ea
 from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.memory_cap import capped
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
-from surefoot.run.progress import branch_of
+from surefoot.run.progress import Progress, branch_of
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
 from surefoot.run.run import Outcome, Run
 from surefoot.run.situated import situated
@@ -331,8 +331,10 @@ def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
         if not candidates(folder):
             return None
         content, skipped = newest(folder, lineage or None, disk)
+        Progress.restored(content.step, content.generation, content.state)  # or it says why not
         return Found(content, skipped)
     content = load(find(folder, step_of(start) or start))
+    Progress.restored(content.step, content.generation, content.state)
     newer = sum(one.step > content.step for one in there)
     return Found(content, [], newer, max(one.generation for one in candidates(folder)))
 
