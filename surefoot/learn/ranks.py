@@ -30,6 +30,7 @@ class Ranks:
         self.rank, self.world, self.local_rank = rank, world, local_rank
         self.group: Any = None  # of the steps: hearing nothing for timeout_s is an error there
         self.parted = False  # another rank is gone or silent
+        self.waits = False  # within something that all do together
 
     def meet(self) -> None:
         """Wait until all ranks are there."""
@@ -107,6 +108,7 @@ class Ranks:
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
         """Turn another rank's end into a sentence."""
+        self.waits = True
         try:
             yield
         except RuntimeError as error:
@@ -122,6 +124,8 @@ class Ranks:
                 ),
                 exit=1,
             ) from None
+        finally:
+            self.waits = False
 
 
 def backend() -> str:

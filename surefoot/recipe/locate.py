@@ -4,9 +4,7 @@ import re
 from functools import lru_cache
 
 HEADER = re.compile(r"^\s*+\[\[?+([^\]]++)\]")
-ASSIGN = re.compile(
-    r"^\s*+((?:[\w-]++|\"[^\"]*+\")(?:\s*+\.\s*+(?:[\w-]++|\"[^\"]*+\"))*+)\s*+="
-)
+ASSIGN = re.compile(r"^\s*+((?:[\w-]++|\"[^\"]*+\")(?:\s*+\.\s*+(?:[\w-]++|\"[^\"]*+\"))*+)\s*+=")
 
 TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*+(?:\"|$)|'[^']*+(?:'|$)|([\w.-]++)|[{}#]")
 KEYED = re.compile(r"\s*+=")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from surefoot.data.tokenizer import load as load_tokenizer
 from surefoot.errors import Problem, RecipeError, RunError, UsageError
 from surefoot.guard import book
 from surefoot.guard.acceptance import STOPPED, Accepted, Names, before
@@ -362,7 +363,7 @@ def rates(
 
 
 def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
-    """Refuse to go on over data that changed."""
+    """Refuse to go on over data, or with a tokenizer, that changed."""
     if content is None:
         return
     before = content.state["data"]["fingerprint"]
@@ -374,6 +375,17 @@ def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
                 why=f"its data changed since step {content.step}: fingerprint {before[:12]} then, "
                 f"{dataset.fingerprint[:12]} now",
                 instead="Bring the old files back, or start a new run",
+            ),
+            exit=3,
+        )
+    if load_tokenizer(content.tokenizer).save() != dataset.tokenizer.save():
+        raise RunError(
+            Problem(
+                what=str(folder),
+                value="",
+                why=f"its tokenizer changed since step {content.step}: the same text is other ids "
+                "now",
+                instead="Bring the old tokenizer back, or start a new run",
             ),
             exit=3,
         )

@@ -71,7 +71,7 @@ RECIPES: dict[str, Make] = {
     "extends an absolute path": recipe('extends = "/etc/secret.toml"\n'),
     "extends a link that leads out": linked_out,
     "extends itself": recipe('extends = "theirs"\n'),
-    "extends code": recipe('extends = "__import__(\'os\')"\n'),
+    "extends code": recipe("extends = \"__import__('os')\"\n"),
     "100,000 lists in lists": recipe("x = " + "[" * 100_000 + "]" * 100_000),
     "30,000 tables in tables": recipe("x = " + "{a=" * 30_000 + "1" + "}" * 30_000),
     "a key of 200,000 parts": recipe("a" + ".a" * 200_000 + " = 1\n"),

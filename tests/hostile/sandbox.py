@@ -118,5 +118,3 @@ def check_refused(told: Tried, place: Path, codes: Sequence[int] = (2, 3)) -> No
     assert "itself failed" not in sentence and "Traceback" not in told.said
     assert not (place / "crash.txt").exists()
     assert not told.touched, told.touched
-
-

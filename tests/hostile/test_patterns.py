@@ -85,14 +85,14 @@ def names(tree: ast.Module, call: ast.Call) -> Iterator[str]:
 def asked(tree: ast.Module, name: str) -> Iterator[str]:
     """Give the methods by which a pattern of this name is used."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in USES:
-            if ast.unparse(node.value).split(".")[-1] == name:
-                yield node.attr
-        elif isinstance(node, ast.For) and "finditer" in ast.unparse(node):
-            if name in ast.unparse(node.iter):
-                yield "finditer"
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in USES
+            and ast.unparse(node.value).split(".")[-1] == name
+        ):
+            yield node.attr
     for node in ast.walk(tree):
-        if isinstance(node, ast.comprehension | ast.ListComp) and name in ast.unparse(node):
+        if isinstance(node, ast.ListComp) and name in ast.unparse(node):
             yield from (use for use in ("finditer", "findall") if use in ast.unparse(node))
 
 

@@ -164,4 +164,6 @@ def load(raw: bytes) -> Tokenizer:
     content = json.loads(raw)
     inner, eos = library(json.dumps(content["inner"])), content["eos"]
     vocab = inner.get_vocab_size()
-    return Tokenizer(inner, None if eos is None else known(eos, vocab), known(content["pad"], vocab))
+    return Tokenizer(
+        inner, None if eos is None else known(eos, vocab), known(content["pad"], vocab)
+    )
