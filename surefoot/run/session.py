@@ -367,25 +367,17 @@ def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
     if content is None:
         return
     before = content.state["data"]["fingerprint"]
-    if before != dataset.fingerprint:
+    same = load_tokenizer(content.tokenizer).save() == dataset.tokenizer.save()
+    if before != dataset.fingerprint or not same:
+        # a tokenizer is learnt from the data, or given: then it alone has changed
+        changed = "data" if same else "tokenizer, or the data that it was learnt from,"
         raise RunError(
             Problem(
                 what=str(folder),
                 value="",
-                why=f"its data changed since step {content.step}: fingerprint {before[:12]} then, "
-                f"{dataset.fingerprint[:12]} now",
+                why=f"its {changed} changed since step {content.step}: fingerprint {before[:12]} "
+                f"then, {dataset.fingerprint[:12]} now",
                 instead="Bring the old files back, or start a new run",
-            ),
-            exit=3,
-        )
-    if load_tokenizer(content.tokenizer).save() != dataset.tokenizer.save():
-        raise RunError(
-            Problem(
-                what=str(folder),
-                value="",
-                why=f"its tokenizer changed since step {content.step}: the same text is other ids "
-                "now",
-                instead="Bring the old tokenizer back, or start a new run",
             ),
             exit=3,
         )

@@ -404,3 +404,40 @@ def test_ten_of_ten_killed_ranks_are_started_again(
 ) -> None:
     for trial in range(10):
         killed_and_gone_on(recipe, tmp_path / f"run{trial}", 5 + 4 * trial, launcher)
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "distributed.md"
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+"$@" &
+pid=$!
+while ! grep -qs '"step":12,' "$RUN/journal.jsonl"; do sleep .05; done
+[ -e first ] || { touch first; kill -USR1 $pid; }
+wait $pid
+"""
+SCONTROL = """#!/bin/sh
+[ "$1" = show ] && echo 127.0.0.1 || echo "$@" >> requeued
+"""
+
+
+def test_the_batch_script_of_several_machines_is_requeued_and_goes_on(
+    recipe: Path, tmp_path: Path
+) -> None:
+    script = DOCUMENT.read_text().partition("```slurm\n")[2].partition("```")[0]
+    script = script.replace("my.toml", f"{recipe} {' '.join(QUICK)} val.batches=1")
+    (tmp_path / "job.sh").write_text(script.replace("29500", ranks.port()))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    told = {"RUN": "runs/mine", "SLURM_JOB_ID": "4711", "SLURM_NNODES": "1"}
+    told |= {"SLURM_GPUS_PER_NODE": "2", "SLURM_JOB_NODELIST": "here"}
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for code in (75, 0):
+        env = {**os.environ, **told, "PATH": path}
+        subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=env, check=False, timeout=300)
+        status = json.loads((tmp_path / "runs" / "mine" / "status.json").read_text())
+        assert status["exit"] == code
+    assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
+    assert [s["step"] for s in ranks.steps(tmp_path / "runs" / "mine")] == list(range(1, 41))
