@@ -31,7 +31,7 @@ NOUNS: dict[type, str] = {
     dict: "a table",
     list: "a list",
 }
-MOST = 40  # things wrong that are told at once
+MOST = 300  # things wrong that are told at once
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 Loc = tuple[str | int, ...]

@@ -179,7 +179,7 @@ def shallow(text: str) -> Tables:
     layer: list[Any] = [tables]
     count = 0
     for _ in range(DEEPEST):
-        inner = [value.values() if isinstance(value, dict) else value for value in layer]
+        inner: list[list[Any]] = [list(o.values()) if isinstance(o, dict) else o for o in layer]  # pyright: ignore[reportUnknownArgumentType]
         count += sum(map(len, inner))
         layer = [one for values in inner for one in values if isinstance(one, dict | list)]
         if not layer and count <= MOST:

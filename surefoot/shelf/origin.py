@@ -105,7 +105,10 @@ def listed(place: Path, folder: Path) -> list[Path]:
         raise refused(place, why, f"Write one of them: {OPTION} {place / found[0].name}")
     pickles = [path for path in sorted(folder.iterdir()) if path.is_file() and pickled(path)]
     if (folder / SHARDED).exists():
-        why = f"surefoot never unpickles: {SHARDED} of torch's distributed checkpoints is a pickle"
+        why = (
+            "surefoot never unpickles: a pickle is a program, and so is what torch's distributed "
+            f"checkpoints have in {SHARDED}"
+        )
         convert = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
         raise refused(place, why, f"Convert it where you trust it: {convert} {place} model.pt")
     if pickles:
@@ -182,9 +185,13 @@ def parse(place: Path, path: Path) -> dict[str, Any]:
     try:
         return parse_json(path.name, read_some(path, JSON_LIMIT))
     except OSError as error:
-        why = f"{path.name}, which says how these weights are used, can't be read"
-        raise refused(place, f"{why} ({error.strerror})", "Write a folder that has it") from None
+        raise refused(
+            place, f"{path.name}: {error.strerror}", "Write a folder that has it"
+        ) from None
     except Damage as damage:
+        if damage.reason == "missing":
+            why = f"{path.name}, which says how these weights are used, is not there"
+            raise refused(place, why, "Write a folder that has it") from None
         raise refused(place, f"{damage}", "Copy it again from where it was whole") from None
 
 
