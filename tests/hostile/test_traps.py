@@ -46,10 +46,6 @@ def place(tmp_path: Path) -> Iterator[Path]:
     for name in LOOKALIKES:
         (box / name).parent.mkdir(parents=True, exist_ok=True)
         (box / name).write_text(MODULE)
-    info = box / "evil-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Name: evil\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[surefoot.mixers]\nevil = evil\n")
     yield box
     assert not list(tmp_path.rglob("canary")), "something ran"
 
@@ -146,6 +142,10 @@ def test_no_log_runs(name: str, pickled: bool, place: Path) -> None:
 def test_nothing_beside_is_imported_by_any_start(place: Path) -> None:
     """Python itself puts the current folder first for `-m`; we take it out again."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    info = place / "evil-1.0.dist-info"
+    info.mkdir()
+    put(info / "METADATA", "Name: evil\nVersion: 1.0\n")
+    put(info / "entry_points.txt", "[surefoot.mixers]\nevil = evil\n")
     shutil.rmtree(place / "surefoot")  # this one Python would take before a line of ours runs
     words = [sys.executable, "-m", "surefoot", "show", "starter", "model.mixers.L.kind=evil"]
     done = subprocess.run(
