@@ -21,7 +21,7 @@ from surefoot.show.printed import document, printable
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # WHAT and overrides are told apart by the "=" that follows a dotted key
-OVERRIDE = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*=", re.ASCII)
+OVERRIDE = re.compile(r"[A-Za-z_][\w-]*+(\.[\w-]++)*+=", re.ASCII)
 REFUSED = re.compile(r"argument (?P<what>[^:]+): (?P<why>.*)", re.DOTALL)
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as every other program ends when `head` has read enough
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LONGEST = 100  # characters of a word that may be a name mistyped
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -15,9 +17,15 @@ class Problem:
     where: str = ""  # "recipe.toml:6"
 
     def __str__(self) -> str:
-        shown = f"{self.what} = {self.value}" if self.value else self.what
+        what, value, why = short(self.what), short(self.value), short(self.why, 2000)
+        shown = f"{what} = {value}" if value else what
         front = f"{self.where}  " if self.where else ""
-        return f"{front}{shown}: {self.why}. {self.instead}"
+        return f"{front}{shown}: {why}. {self.instead}"
+
+
+def short(text: str, most: int = 300) -> str:
+    """Cut the middle out of a text that a stranger made long, so that a sentence stays one."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 class SurefootError(Exception):
@@ -72,6 +80,8 @@ def nearest(word: str, choices: Iterable[str]) -> list[str]:
     """Name the choices that a mistyped word most likely meant, the best first."""
     from difflib import get_close_matches  # 5 ms, and only needed when something is wrong
 
+    if len(word) > LONGEST:
+        return []
     options = list(choices)
     close = get_close_matches(word, options, n=3, cutoff=0.6)
     tails = [o for o in options if o.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]

@@ -23,6 +23,7 @@ EDGES = {
     "surefoot/show/terminal.py": "a display's edge",
     "surefoot/audit/subject.py": "somebody else's model: what it raises is reported",
     "surefoot/audit/foreign.py": "somebody else's code: what it raises is reported",
+    "surefoot/data/tokenizer.py": "the library's edge: what it raises is reported",
     "surefoot/data/ahead.py": "a thread's edge: raised again where the batch is asked for",
 }
 

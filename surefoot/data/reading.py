@@ -56,6 +56,9 @@ def decoded(raw: bytes, encoding: str, name: str) -> str | Problem:
             why=f"byte {error.start} is not {encoding.upper()}",
             instead='Write data.corpus.encoding="latin-1", or data.on_bad_line="skip"',
         )
+    except (LookupError, ValueError):
+        why = "there is no such encoding of texts"
+        return Problem(name, encoding, why, 'Write data.corpus.encoding="utf-8"')
     return text
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from surefoot import kinds
 from surefoot.errors import DataError, Problem, RecipeError
@@ -44,15 +45,48 @@ def load(raw: bytes) -> Tokenizer:
         content = json.loads(raw)
         marker = content.get("surefoot", {"kind": "bpe"})
         return kinds.find("tokenizers", marker["kind"], "tokenizer.json").load(raw)
+    except RecursionError:
+        raise unread("it is nested too deep") from None
+    except ValidationError as error:
+        raise unread(error.errors()[0]["msg"]) from None
     except (ValueError, AttributeError, TypeError, KeyError, RecipeError) as error:
-        raise DataError(
-            Problem(
-                what="tokenizer.json",
-                value="",
-                why=f"this is no tokenizer that can be read ({type(error).__name__}: {error})",
-                instead="Write data.tokenizer.kind=bpe to make a new one, or mend the file",
-            )
-        ) from None
+        raise unread(f"{type(error).__name__}: {error}") from None
+
+
+def unread(why: str) -> DataError:
+    """Say that a tokenizer.json is none."""
+    return DataError(
+        Problem(
+            what="tokenizer.json",
+            value="",
+            why=f"this is no tokenizer that can be read ({why})",
+            instead="Write data.tokenizer.kind=bpe to make a new one, or mend the file",
+        )
+    )
+
+
+def library(text: str) -> Any:
+    """Have the library read what a stranger may have written; ValueError where it is none.
+
+    The library raises nothing narrower than Exception.
+    """
+    from tokenizers import Tokenizer as Inner
+
+    try:
+        inner = Inner.from_str(text)
+    except Exception as error:  # noqa: BLE001 (the library's edge)
+        raise ValueError(str(error)) from None
+    count = inner.get_vocab_size()
+    if any(not 0 <= one < count for one in inner.get_vocab().values()):
+        raise ValueError(f"its ids are not those from 0 to {count - 1}")
+    return inner
+
+
+def known(token: Any, vocab: int) -> int:
+    """Give the id of a special token, which must be one of the tokenizer's."""
+    if type(token) is not int or not 0 <= token < vocab:
+        raise ValueError(f"{token!r:.40} is none of its {vocab} ids")
+    return token
 
 
 def dump(kind: str, **content: object) -> bytes:

@@ -27,8 +27,8 @@ BY_ROLE = re.compile(r"lr[_\-/]([\w./-]+)", re.IGNORECASE)
 MISSING = {"", "-", "–", "—", "−", "n/a", "na", "none", "null", "?", "."}
 INFINITE = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
 NUMBER = re.compile(
-    r"[~≈<>=]*\s*(?P<number>[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"\s*(?P<unit>[A-Za-zµ%°×][\w%/.]*)?"
+    r"[~≈<>=]*+\s*+(?P<number>[+-]?(?:\d{1,3}(?:,\d{3})++(?:\.\d*+)?+|\d++(?:\.\d*+)?+|\.\d++)"
+    r"(?:[eE][+-]?\d++)?)\s*+(?P<unit>[A-Za-zµ%°×][\w%/.]*+)?"
 )
 # what a unit multiplies a number by, where the field is ours
 TIMES = {

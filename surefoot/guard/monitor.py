@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from surefoot import kinds
+from surefoot.errors import Problem, ShelfError
 from surefoot.records import Finding, Record
 
 
@@ -61,8 +62,13 @@ class Watch:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take the states back; a monitor that has none starts anew."""
         for name, own in state.items():
-            if name in self.monitors:
-                self.monitors[name].restore(own)
+            try:
+                if name in self.monitors:
+                    self.monitors[name].restore(own)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                why = f"it is none of this monitor's ({type(error).__name__}: {error})"
+                instead = "Write another step with --from, or copy the run from where it was whole"
+                raise ShelfError(Problem(f"monitors.{name}", "", why, instead)) from None
 
 
 def failed(name: str, error: Exception) -> Finding:

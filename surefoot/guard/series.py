@@ -14,6 +14,7 @@ COARSE = 10  # median steps between rows: above it statistics over steps mean no
 KEEP = 50_000  # rows that are held; of more every second one goes
 BACKS = 20  # times that a run may go back; a log with more is of several runs at once
 NEAR = 1e-6
+VERSIONED = re.compile(r"(.{1,200}?)[-_.]?v(\d{1,9})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def follows(later: Series, earlier: Series) -> bool:
 
 def version(name: str) -> tuple[str, int] | None:
     """Part a name from its number: engram-v2 is engram and 2."""
-    found = re.fullmatch(r"(.+?)[-_.]?v(\d+)", name, re.IGNORECASE)
+    found = VERSIONED.fullmatch(name)
     return (found[1].lower(), int(found[2])) if found else None
 
 

@@ -14,6 +14,7 @@ HEAD = 64 << 10
 LONG_HEAD = 4 << 20  # where nothing is found in the short one
 PIECE = 1 << 18
 LINE_LIMIT = 1 << 20
+HOPELESS = 64 << 20  # bytes without a line's end: whatever follows is no log
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 BOMS = {
     codecs.BOM_UTF8: "utf-8",
@@ -79,8 +80,14 @@ def limited(file: BinaryIO, reading: Reading) -> Iterator[bytes]:
 
 def lines(path: Path, reading: Reading) -> Iterator[Line]:
     """Stream a file's lines, colours taken out; a carriage return ends one, as on a terminal."""
-    number, held, dropping = 0, "", False
+    number, held, dropping, dropped = 0, "", False, 0
     for piece in pieces(path, reading):
+        if dropping and "\n" not in piece and "\r" not in piece:
+            dropped += len(piece)
+            if dropped > HOPELESS:
+                reading.leave(f"longer than {HOPELESS >> 20} MiB, and all that follows")
+                return
+            continue
         parts = re.split(r"\r\n|\n|\r(?!$)", held + piece)
         held = parts.pop()
         for part in parts:
@@ -92,6 +99,6 @@ def lines(path: Path, reading: Reading) -> Iterator[Line]:
         if len(held) > LINE_LIMIT:
             if not dropping:
                 reading.leave(f"longer than {LINE_LIMIT >> 20} MiB")
-            held, dropping = "", True
+            held, dropping, dropped = "", True, 0
     if held.rstrip("\r") and not dropping:
         yield Line(number + 1, ESCAPE.sub("", held.rstrip("\r")), ended=held.endswith("\r"))

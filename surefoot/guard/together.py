@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from surefoot.guard.series import NEAR, Asked, Series, finding, lr_of
 from surefoot.records import Finding
 
-FORWARD = re.compile(
-    r"wavefield|haar|spectral|bidirectional|non-?causal|fourier|fnet", re.IGNORECASE
-)
+FORWARD = re.compile(r"wavefield|haar|spectral|bidirectional|non-?causal|fourier|fnet")
 WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 FEW, USUAL = 0.1, 20.0  # tokens a parameter
 
@@ -16,11 +14,11 @@ FEW, USUAL = 0.1, 20.0  # tokens a parameter
 def of_one(series: Series, found: Sequence[Finding]) -> Iterator[Finding]:
     """Say what the decay gave, and what a title gives away."""
     yield from decay_gain(series, {one.id for one in found})
-    if match := FORWARD.search(series.title):
+    if match := FORWARD.search(series.title.lower()):
         told = (
             "title",
             f'"{series.title}"',
-            f"{match[0].lower()} mixes both ways unless it is built not to; a loss with a view of "
+            f"{match[0]} mixes both ways unless it is built not to; a loss with a view of "
             "the future says nothing of what a model can generate",
             "Audit the model: surefoot audit package.module:Class",
         )

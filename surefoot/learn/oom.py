@@ -12,7 +12,7 @@ from surefoot.learn.laps import Laps
 from surefoot.learn.learner import Learner
 
 GIB = 2**30
-ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(\w+)")
+ASKED = re.compile(r"[Tt]ried to allocate ([\d.]++) ?(\w++)")
 ON_A_CPU = ("can't allocate memory", "not enough memory")  # torch raises a RuntimeError there
 
 

@@ -32,6 +32,7 @@ class Ranks:
         self.group: Any = None  # of the steps: hearing nothing for timeout_s is an error there
         self.beside: Any = None  # of sharded saves, which go on beside the steps
         self.parted = False  # another rank is gone or silent
+        self.waits = False  # within something that all do together
 
     def meet(self) -> None:
         """Wait until all ranks are there."""
@@ -154,6 +155,7 @@ class Ranks:
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
         """Turn another rank's end into a sentence."""
+        self.waits = True
         try:
             yield
         except RuntimeError as error:
@@ -169,6 +171,8 @@ class Ranks:
                 ),
                 exit=1,
             ) from None
+        finally:
+            self.waits = False
 
 
 def backend() -> str:

@@ -31,6 +31,7 @@ NOUNS: dict[type, str] = {
     dict: "a table",
     list: "a list",
 }
+MOST = 300  # things wrong that are told at once
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 Loc = tuple[str | int, ...]
@@ -47,10 +48,14 @@ def explain(
     found: dict[str, Problem] = {}
     remaining = tables
     for _ in range(4):  # mend what is wrong, to see what else is: contradictions show last
-        details = list(flat(error.errors(include_url=False)))
+        every = list(flat(error.errors(include_url=False)))
+        details = every[:MOST]
         for loc, detail in details:
             for problem in said(loc, detail):
                 found.setdefault(problem.what, placed(problem, sources, texts))
+        if len(every) > MOST:
+            why = f"{len(every) - MOST} more things are wrong"
+            return [*found.values(), Problem("recipe", "", why, "Mend these first")]
         remaining = without(remaining, [loc for loc, _ in details])
         try:
             Recipe.model_validate(remaining)

@@ -1,5 +1,6 @@
 """Opens a recipe: by name or path, with what it extends and what the command line changes."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from surefoot.recipe.schema import Recipe
 BUILT_IN = Path(__file__).parent.parent / "recipes"
 LARGEST = 2**20  # bytes; a recipe is a page, not a book
 VERSION = 1
+DEEPEST = 32  # tables in tables; ours are five deep
+MOST = 10_000  # values; ours have two hundred
+DOTS = 100  # in one key; tomllib takes time by their square
+QUOTED = re.compile(r"\"[^\"\n]*+\"|'[^'\n]*+'")
 
 Tables = dict[str, Any]
 
@@ -117,7 +122,11 @@ def stack(path: Path, layers: Layers, seen: tuple[Path, ...]) -> None:
                     where=path.name,
                 )
             )
-        stack(find(parent, path.parent), layers, (*seen, path))
+        below = find(parent, path.parent)
+        if below.parent != BUILT_IN and below.resolve().parent != path.resolve().parent:
+            why = "it is a link that leads out of this recipe's folder"
+            raise RecipeError(Problem("extends", parent, why, "Copy it here", where=path.name))
+        stack(below, layers, (*seen, path))
     layers.texts[source] = text
     layers.lay(tables, source)
 
@@ -139,7 +148,10 @@ def read(path: Path) -> str:
 def parsed(text: str, source: str) -> Tables:
     """Parse TOML, and check that this version can read it."""
     try:
-        tables = tomllib.loads(text)
+        tables = shallow(text)
+    except RecursionError:
+        why = f"it is nested deeper than {DEEPEST}, or holds more than {MOST} values"
+        raise RecipeError(Problem(source, "", why, "Write a recipe, not a data file")) from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(
             Problem(source, "", f"this is not TOML: {error}", 'Write key = value, text in "quotes"')
@@ -156,6 +168,23 @@ def parsed(text: str, source: str) -> Tables:
             )
         )
     return tables
+
+
+def shallow(text: str) -> Tables:
+    """Parse TOML that a stranger may have written to cost time, or to exhaust the stack."""
+    keys = (part for line in text.splitlines() for part in QUOTED.sub("", line).split("="))
+    if any(key.count(".") > DOTS for key in keys):
+        raise RecursionError
+    tables: Tables = tomllib.loads(text)
+    layer: list[Any] = [tables]
+    count = 0
+    for _ in range(DEEPEST):
+        inner: list[list[Any]] = [list(o.values()) if isinstance(o, dict) else o for o in layer]  # pyright: ignore[reportUnknownArgumentType]
+        count += sum(map(len, inner))
+        layer = [one for values in inner for one in values if isinstance(one, dict | list)]
+        if not layer and count <= MOST:
+            return tables
+    raise RecursionError
 
 
 def merge(base: Tables, over: Tables, sources: dict[str, str], source: str, prefix: str) -> None:

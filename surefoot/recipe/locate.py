@@ -1,9 +1,13 @@
 """Finds the line of a dotted key in a TOML text, since tomllib forgets where things stood."""
 
 import re
+from functools import lru_cache
 
-HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?")
-ASSIGN = re.compile(r"^\s*((?:[\w-]+|\"[^\"]*\")(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"))*)\s*=")
+HEADER = re.compile(r"^\s*+\[\[?+([^\]]++)\]")
+ASSIGN = re.compile(r"^\s*+((?:[\w-]++|\"[^\"]*+\")(?:\s*+\.\s*+(?:[\w-]++|\"[^\"]*+\"))*+)\s*+=")
+
+TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*+(?:\"|$)|'[^']*+(?:'|$)|([\w.-]++)|[{}#]")
+KEYED = re.compile(r"\s*+=")
 
 
 def parts(key: str) -> tuple[str, ...]:
@@ -11,6 +15,7 @@ def parts(key: str) -> tuple[str, ...]:
     return tuple(part.strip().strip('"') for part in key.split("."))
 
 
+@lru_cache(maxsize=8)
 def lines(text: str) -> dict[tuple[str, ...], int]:
     """Map each key of a TOML text, tables and inline tables included, to its line."""
     found: dict[tuple[str, ...], int] = {}
@@ -33,15 +38,15 @@ def inline(text: str) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     stack: list[str] = []
     last = ""
-    for token in re.finditer(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[\w.-]+(?=\s*=)|[{}#]", text):
-        word = token.group()
+    for token in TOKEN.finditer(text):
+        word = token[0]
         if word == "#":
             break
         if word == "{":
             stack.append(last)
         elif word == "}":
             stack = stack[:-1]
-        elif stack and word[0] not in "\"'":
+        elif stack and token[1] and KEYED.match(text, token.end()):
             last = word
             found.append((*[name for name in stack if name], *parts(word)))
     return found

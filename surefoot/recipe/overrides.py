@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from surefoot.errors import Problem, RecipeError
 
-KEY = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*$")
+KEY = re.compile(r"^[A-Za-z_][\w-]*+(\.[\w-]++)*+$")
 WORD = re.compile(r"^(?:[./~]*/)?[A-Za-z_][\w./-]*$")  # also ../texts/a.txt
 
 
@@ -24,7 +24,7 @@ def overrides(texts: Sequence[str]) -> dict[str, Any]:
         else:
             try:
                 found[key] = value_of(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 wrong.append(
                     Problem(key, value, "this is not a TOML value", f"Write '{key}=\"{value}\"'")
                 )

@@ -21,8 +21,12 @@ else:
     Role = Literal["matrix", "embedding", "value_embedding", "head", "table", "filter", "scalar"]
 
 Letter = Annotated[str, Field(pattern="^[A-Za-z]$")]
-Count = Annotated[int, Field(ge=1)]
-Number = Annotated[int, Field(ge=0)]
+# far above what anybody trains, and below where arithmetic over a model takes for ever
+Count = Annotated[int, Field(ge=1, le=1 << 40)]
+Number = Annotated[int, Field(ge=0, le=1 << 62)]
+Layers = Annotated[int, Field(ge=1, le=10_000)]
+Width = Annotated[int, Field(ge=1, le=1 << 20)]
+Rows = Annotated[int, Field(ge=0, le=1 << 24)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -59,24 +63,24 @@ class Ffn(Section):
 
     kind: Literal["swiglu", "relu2"] = "swiglu"
     """Gated SiLU, or squared ReLU"""
-    width: Number = 0
+    width: Rows = 0
     """Hidden width; 0 = 8/3 dim for swiglu, 4 dim for relu2, rounded up to 64"""
 
 
 class Model(Section):
     """The model's shape and parts."""
 
-    dim: Count = 128
+    dim: Width = 128
     """Width of the residual stream"""
-    layers: Count = 4
+    layers: Layers = 4
     """Layers, each a mixer and a feed-forward part"""
-    heads: Count = 4
+    heads: Width = 4
     """Query heads"""
-    kv_heads: Number = 0
+    kv_heads: Rows = 0
     """Key and value heads, each serving heads/kv_heads query heads; 0 = heads"""
-    pattern: Annotated[str, Field(min_length=1)] = "L"
+    pattern: Annotated[str, Field(min_length=1, max_length=10_000)] = "L"
     """Which mixer each layer has: letters of [model.mixers], repeated up the stack"""
-    vocab: Number = 0
+    vocab: Rows = 0
     """Rows of the embedding; 0 = the tokenizer's size, rounded up to 64"""
     tied: bool = True
     """Whether embedding and head share their weights"""
@@ -86,7 +90,7 @@ class Model(Section):
     """Added to the mean square that a norm divides by"""
     ffn: Ffn = Ffn()
     """The feed-forward part"""
-    value_embeddings: Number = 0
+    value_embeddings: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Tables of token values mixed into the attention values of the first and last layers"""
     mixers: dict[Annotated[str, Field(pattern="^[A-Za-z]$")], MixerOptions] = table(
         {"L": {"kind": "full"}}
@@ -145,7 +149,7 @@ class Train(Section):
     """Micro-batches of a step, on each rank of the first start; a run's own recipe has them all"""
     effective_batch: Count | None = None
     """Rows of a step; refused if it isn't batch x accumulate x ranks"""
-    seq_len: Count = 256
+    seq_len: Annotated[int, Field(ge=1, le=1 << 24)] = 256
     """Tokens of a row"""
     seed: Number = 0
     """All random numbers follow from it"""

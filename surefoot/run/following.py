@@ -60,7 +60,7 @@ class Follower:
         self.ahead = Ahead(lambda step: self.dataset.batch(step, self.progress.skips))
         self.signals = Signals(self.recipe.save.grace_s, quiet=True)
         self.signals.__enter__()
-        self.beat = Heartbeat(self, Disk(), ranks.rank, ranks.local_rank)
+        self.beat = Heartbeat(self, Disk(), ranks)
 
     def step(self, word: dict[str, Any]) -> None:
         """Do this rank's share of a step."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from surefoot.errors import Problem, ShelfError
 from surefoot.plan.bends import BENDING
 from surefoot.records import MEASURED, Eval, Event, Finding, Record, Remedy, Step, parse, row
 
@@ -54,7 +55,19 @@ class Progress:
 
     @classmethod
     def restored(cls, step: int, generation: int, state: Mapping[str, Any]) -> "Progress":
-        """Take it back from a checkpoint."""
+        """Take it back from a checkpoint, which a stranger may have made."""
+        try:
+            return cls.told(step, generation, state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"it does not tell how far the run had come ({type(error).__name__}: {error})"
+            instead = "Write another step of that run, or copy it again from where it was whole"
+            raise ShelfError(Problem("state.json", "", why, instead)) from None
+
+    @classmethod
+    def told(cls, step: int, generation: int, state: Mapping[str, Any]) -> "Progress":
+        """Read the state, whatever it raises."""
+        if not all(isinstance(state[part], Mapping) for part in ("data", "monitors", "best")):
+            raise TypeError("a part of it is no table")
         last, evaluated = parse(state["metrics"]), parse(state["eval"])
         bends = [parse(raw) for raw in state["events"]]
         return cls(

@@ -65,7 +65,7 @@ class Run:
     lock: Lock
     lead: Lead = field(default_factory=lambda: Lead(Ranks()))
     telemetry: Telemetry | None = None
-    phase: str = "idle"  # data, step, eval, save: what the heartbeat tells
+    phase: str = "idle"  # data, step, eval, save, rewind: what the heartbeat tells
     stop_reason: str = ""
     stop_exit: int = 0
     failure: str = ""
@@ -158,6 +158,7 @@ class Run:
 
     def rewind(self, remedy: Remedy) -> None:
         """Take weights, optimiser state and monitors back to a checkpoint, as a new generation."""
+        self.phase = "rewind"
         self.saver.settle(self)
         content = self.saver.content_of(remedy, self)
         self.learner.load(content.model, content.optim)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from surefoot.data.tokenizer import load as load_tokenizer
 from surefoot.errors import Problem, RecipeError, RunError, UsageError
 from surefoot.guard import book
 from surefoot.guard.acceptance import STOPPED, Accepted, Names, before
@@ -34,7 +35,7 @@ from surefoot.run.measuring import Timed, forecast, measure, steps_in
 from surefoot.run.memory_cap import capped
 from surefoot.run.mode import Mode, minutes_time_steps, mode_of, shards
 from surefoot.run.opening import Found, Opening, begin, go_on, read_data
-from surefoot.run.progress import branch_of
+from surefoot.run.progress import Progress, branch_of
 from surefoot.run.resuming import as_there, barred, differences, planned, refuse, stored
 from surefoot.run.run import Outcome, Run
 from surefoot.run.situated import situated
@@ -347,8 +348,10 @@ def newest_content(folder: Path, start: str | None, disk: Disk) -> Found | None:
         if not candidates(folder):
             return None
         content, skipped = newest(folder, lineage or None, disk)
+        Progress.restored(content.step, content.generation, content.state)  # or it says why not
         return Found(content, skipped)
     content = load(find(folder, step_of(start) or start))
+    Progress.restored(content.step, content.generation, content.state)
     newer = sum(one.step > content.step for one in there)
     return Found(content, [], newer, max(one.generation for one in candidates(folder)))
 
@@ -376,17 +379,20 @@ def rates(
 
 
 def same_data(content: Content | None, dataset: Any, folder: Path) -> None:
-    """Refuse to go on over data that changed."""
+    """Refuse to go on over data, or with a tokenizer, that changed."""
     if content is None:
         return
     before = content.state["data"]["fingerprint"]
-    if before != dataset.fingerprint:
+    same = load_tokenizer(content.tokenizer).save() == dataset.tokenizer.save()
+    if before != dataset.fingerprint or not same:
+        # a tokenizer is learnt from the data, or given: then it alone has changed
+        changed = "data" if same else "tokenizer, or the data that it was learnt from,"
         raise RunError(
             Problem(
                 what=str(folder),
                 value="",
-                why=f"its data changed since step {content.step}: fingerprint {before[:12]} then, "
-                f"{dataset.fingerprint[:12]} now",
+                why=f"its {changed} changed since step {content.step}: fingerprint {before[:12]} "
+                f"then, {dataset.fingerprint[:12]} now",
                 instead="Bring the old files back, or start a new run",
             ),
             exit=3,

@@ -3,14 +3,18 @@
 import contextlib
 import json
 import os
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from surefoot.learn.ranks import Ranks
+from surefoot.recipe.schema import Recipe
 from surefoot.records import End, Eval, Record, Step, read, written
 from surefoot.run.memory import rss_mib
 from surefoot.run.progress import Progress
+from surefoot.run.watchdog import Seen, Watchdog, behind, limits, stacks
 from surefoot.shelf.disk import Disk
 from surefoot.show.columns import Tables
 from surefoot.show.lines import Lines, fitted
@@ -36,7 +40,7 @@ class Telemetry:
         self.status = Status(run.recipe)
         self.log = Lines(run.recipe.train.steps, run.recipe.logs.every)
         self.rebuild()
-        self.beat = Heartbeat(run, disk)
+        self.beat = Heartbeat(run, disk, run.lead.ranks)
 
     def rebuild(self) -> None:
         """Write the tables anew from the journal, so that a resume leaves no line twice."""
@@ -115,25 +119,46 @@ class Beating(Protocol):
     folder: Path
     phase: str
     progress: Progress
+    recipe: Recipe
 
 
 class Heartbeat(threading.Thread):
-    """Says every ten seconds that the process lives, and where its loop is."""
+    """Says every ten seconds that the process lives, and where its loop is; sees that it hangs."""
 
-    def __init__(self, run: Beating, disk: Disk, rank: int = 0, local_rank: int = 0) -> None:
+    def __init__(self, run: Beating, disk: Disk, ranks: Ranks) -> None:
         super().__init__(daemon=True, name="heartbeat")
-        self.run_, self.disk, self.rank, self.local_rank = run, disk, rank, local_rank
+        self.run_, self.disk, self.ranks = run, disk, ranks
+        self.watchdog = Watchdog(limits(run.recipe))
         self.ended = threading.Event()
         self.start()
 
     def run(self) -> None:
         """Beat until closed."""
-        path = self.run_.folder / f"heartbeat_rank{self.rank}.jsonl"
+        path = self.run_.folder / f"heartbeat_rank{self.ranks.rank}.jsonl"
+        looked = time.monotonic()
         while True:
+            now = time.monotonic()
+            seen = self.watchdog.look(self.run_.progress.step, self.run_.phase, now - looked)
+            looked = now
             with contextlib.suppress(OSError):  # as for the tables: the journal tells of it
                 self.write(path)
-            if self.ended.wait(BEAT_S):
+                if seen.warn or seen.fatal:
+                    self.tell(seen)
+            if seen.fatal and self.ranks.world > 1:
+                os._exit(1)  # torchrun sees a dead worker; alone, nobody would start it again
+            if self.ended.wait(min(BEAT_S, self.watchdog.every_s)):
                 return
+
+    def tell(self, seen: Seen) -> None:
+        """Say who stands still and where, with the stacks of all threads; the loop can't."""
+        end = ": this rank is ended, for its launcher to begin again" if seen.fatal else ""
+        said = (
+            f"{time.strftime('%H:%M:%S')}  warn   heartbeat  rank {self.ranks.rank}: nothing moved "
+            f"on for {seen.age_s:.0f} s, over {seen.limit_s:.0f} s; "
+            f"behind is {behind(self.run_.folder)}{end}"
+        )
+        stacks(self.run_.folder / "train.log", said, self.disk)
+        sys.stderr.write(f"{said[10:]}. The stacks are in {self.run_.folder}/train.log\n")
 
     def write(self, path: Path) -> None:
         """Add a line."""
@@ -148,11 +173,12 @@ class Heartbeat(threading.Thread):
         last, used = self.run_.progress.last, rss_mib()
         return {
             "t": round(time.time(), 3),
-            "rank": self.rank,
-            "local_rank": self.local_rank,
+            "rank": self.ranks.rank,
+            "local_rank": self.ranks.local_rank,
             "pid": os.getpid(),
             "step": self.run_.progress.step,
             "phase": self.run_.phase,
+            **({"waits": True} if self.ranks.waits else {}),  # for another rank
             "step_s": last.step_s if last else None,
             "tok_per_s": last.tok_per_s if last else None,
             "rss_mib": used,

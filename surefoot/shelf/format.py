@@ -21,9 +21,10 @@ JSON_LIMIT = 16 * MIB
 DEPTH_LIMIT = 64
 HEADER_LIMIT = 16 * MIB
 TENSOR_LIMIT = 200_000
+ITEM_LIMIT = 2_000_000  # in one JSON: what 16 MiB of brackets would become fills the memory
 LIMITS = {STATE: JSON_LIMIT, MANIFEST: JSON_LIMIT, RECIPE: MIB, TOKENIZER: 64 * MIB, COMMIT: 65}
 
-NAME = re.compile(r"step-([0-9]{8,})(?:-g([1-9][0-9]*))?")
+NAME = re.compile(r"step-([0-9]{8,}+)(?:-g([1-9][0-9]*+))?")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127})?")
 SHARD = re.compile(r"(?:model|optim)-([0-9]{5})-of-([0-9]{5})\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -127,6 +128,8 @@ def canonical(value: Any) -> bytes:
 
 def parse_json(file: str, data: bytes) -> dict[str, Any]:
     """Read strict JSON that a stranger may have written: no NaN, no key twice, not too deep."""
+    if sum(map(data.count, (b"{", b"[", b","))) > ITEM_LIMIT:
+        raise Damage(file, f"more than {ITEM_LIMIT} items")
     try:
         value = json.loads(data, object_pairs_hook=once, parse_constant=refuse)
     except RecursionError:

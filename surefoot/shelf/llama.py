@@ -56,6 +56,11 @@ def their_name(ours: str) -> str:
 def strange(config: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
     """Name what this model can't compute as that one does."""
     yield from (f"{key} is missing" for key in NEEDED if type(config.get(key)) is not int)
+    numbers = {"rms_norm_eps": EPS, "rope_theta": turning(config).get("rope_theta", BASE)}
+    for key, usual in numbers.items():
+        value = config.get(key, usual)
+        if not isinstance(value, int | float) or not 0 < value < 1e30:
+            yield f"{key} is no positive number"
     kind = config.get("model_type")
     if kind != "llama":
         yield f"model_type is {kind!r}"

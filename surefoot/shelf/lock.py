@@ -17,6 +17,7 @@ from typing import Any
 
 from surefoot.errors import Problem, RunError
 from surefoot.shelf.disk import Disk
+from surefoot.shelf.format import Damage, open_regular
 
 LOCK, OWNER = "lock", "owner.json"
 HELD = {errno.EACCES, errno.EAGAIN}
@@ -155,9 +156,9 @@ def owner(run: Path) -> Owner | None:
 def small_json(path: Path) -> Mapping[str, Any]:
     """Read a small file of ours that may vanish or be half a story: {} where it tells nothing."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             raw = json.loads(file.read(READ_LIMIT))
-    except (OSError, ValueError):
+    except (Damage, OSError, ValueError, RecursionError):
         return {}
     return raw if isinstance(raw, dict) else {}
 

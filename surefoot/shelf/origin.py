@@ -1,18 +1,24 @@
 """Weights that a new run begins from: of a run, of a checkpoint, or somebody else's safetensors."""
 
 import hashlib
-import tomllib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surefoot.errors import Problem, UsageError
+from pydantic import ValidationError
+
+from surefoot.errors import Problem, RecipeError, UsageError
+from surefoot.recipe.load import parsed
+from surefoot.recipe.schema import Model
 from surefoot.shelf import llama, tensors
 from surefoot.shelf.checkpoint import at, manifest, verify
 from surefoot.shelf.format import (
     FILE,
+    HEADER_LIMIT,
     JSON_LIMIT,
+    LIMITS,
     MODEL,
     RECIPE,
     TOKENIZER,
@@ -65,6 +71,8 @@ def read(place: Path) -> Origin:
     real = place.resolve()  # a cache of models links its files
     if real.is_dir() and parse_name(real.name) is not None:
         return of_checkpoint(place, real)
+    if not (real.is_file() or real.is_dir()):
+        raise refused(place, "it is a pipe or a device", "Write a folder or a file")
     files = [real] if real.is_file() else listed(place, real)
     # beside a file that is a link lie the names of the folder that has the link
     return of_files(place, files, place.parent if place.is_file() else place)
@@ -97,8 +105,15 @@ def listed(place: Path, folder: Path) -> list[Path]:
         why = f"it has {len(found)} safetensors files, and no {INDEX} says what belongs together"
         raise refused(place, why, f"Write one of them: {OPTION} {place / found[0].name}")
     pickles = [path for path in sorted(folder.iterdir()) if path.is_file() and pickled(path)]
-    if (folder / SHARDED).exists() or pickles:
-        raise pickle(pickles[0] if pickles else place)
+    if (folder / SHARDED).exists():
+        why = (
+            "surefoot never unpickles: a pickle is a program, and so is what torch's distributed "
+            f"checkpoints have in {SHARDED}"
+        )
+        convert = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch"
+        raise refused(place, why, f"Convert it where you trust it: {convert} {place} model.pt")
+    if pickles:
+        raise pickle(pickles[0])
     why = "there is no checkpoint and no safetensors file in it"
     raise refused(place, why, "Write the folder of a run, of a checkpoint, or of a model")
 
@@ -118,10 +133,15 @@ def of_files(place: Path, files: Sequence[Path], beside: Path) -> Origin:
             why = f"this Llama is not one that surefoot computes: {'; '.join(wrong)}"
             raise refused(place, why, "Write a folder of a Llama without these")
         model = llama.tables(config)
+        try:
+            Model.model_validate(model)
+        except ValidationError as error:
+            why = f"its {CONFIG} describes no model ({error.errors()[0]['msg']})"
+            raise refused(place, why, "Copy it again from where it was whole") from None
         if model["tied"]:  # the same tensor once more
             theirs.pop(llama.NAMES["lm_head.weight"], None)
     elif (beside / RECIPE).is_file():
-        model = tomllib.loads((beside / RECIPE).read_text(encoding="utf-8")).get("model", {})
+        model = recipe_of(place, beside / RECIPE)
     elif (beside / CONFIG).is_file():  # of an export
         recipe = parse(place, beside / CONFIG).get("recipe")
         table = recipe.get("model") if isinstance(recipe, dict) else None
@@ -136,6 +156,19 @@ def of_files(place: Path, files: Sequence[Path], beside: Path) -> Origin:
         model=model,
         tokenizer=tokenizer if tokenizer.is_file() else None,
     )
+
+
+def recipe_of(place: Path, path: Path) -> dict[str, Any]:
+    """Read the [model] table that weights were made with; {} where it is of another version."""
+    try:
+        text = read_some(path, LIMITS[RECIPE]).decode()
+        tables = parsed(text, path.name).get("model", {})
+        Model.model_validate(tables)
+        return tables
+    except (RecipeError, ValidationError):
+        return {}
+    except (Damage, OSError, UnicodeDecodeError) as error:
+        raise refused(place, f"{RECIPE}: {error}", "Leave that file out") from None
 
 
 def described(place: Path, path: Path) -> dict[str, Slot]:
@@ -155,30 +188,41 @@ def described(place: Path, path: Path) -> dict[str, Slot]:
 def parse(place: Path, path: Path) -> dict[str, Any]:
     """Read a JSON file that a stranger wrote."""
     try:
-        with path.resolve().open("rb") as file:
-            data = file.read(JSON_LIMIT + 1)
-        if len(data) > JSON_LIMIT:
-            raise Damage(path.name, f"over {JSON_LIMIT} bytes")
-        return parse_json(path.name, data)
+        return parse_json(path.name, read_some(path, JSON_LIMIT))
     except OSError as error:
-        why = f"{path.name}, which says how these weights are used, can't be read"
-        raise refused(place, f"{why} ({error.strerror})", "Write a folder that has it") from None
+        raise refused(
+            place, f"{path.name}: {error.strerror}", "Write a folder that has it"
+        ) from None
     except Damage as damage:
+        if damage.reason == "missing":
+            why = f"{path.name}, which says how these weights are used, is not there"
+            raise refused(place, why, "Write a folder that has it") from None
         raise refused(place, f"{damage}", "Copy it again from where it was whole") from None
+
+
+def read_some(path: Path, most: int) -> bytes:
+    """Read a small file that a stranger wrote."""
+    with open_file(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise Damage(path.name, f"over {most} bytes")
+    return data
 
 
 def pickled(path: Path) -> bool:
     """Say whether a file is a pickle, by its first bytes or by its name."""
     with open_file(path) as file:
-        first = file.read(4)
-    archive = first == b"PK\x03\x04"  # as torch.save writes since 1.6
+        first = file.read(9)
+    if first[8:] == b"{" and int.from_bytes(first[:8], "little") <= HEADER_LIMIT:
+        return path.suffix.lower() in PICKLES  # the length of a header may look like a protocol
+    archive = first[:4] == b"PK\x03\x04"  # as torch.save writes since 1.6
     protocol = len(first) > 1 and first[0] == 0x80 and 2 <= first[1] <= 5
     return archive or protocol or path.suffix.lower() in PICKLES
 
 
 def open_file(path: Path) -> Any:
     """Open a file, through a link as well."""
-    return open(open_regular(path.resolve()), "rb")  # noqa: PTH123 (a descriptor)
+    return os.fdopen(open_regular(path.resolve()), "rb")
 
 
 def combined(files: Sequence[Path]) -> str:

@@ -25,10 +25,16 @@ def row_of(folder: Path, state: str, status: Any, age_s: float) -> dict[str, Any
         "name": folder.name,
         "path": str(folder),
         "state": state,
-        "step": status.get("step") or 0,
-        "steps": status.get("steps"),
-        "ce": number(status.get("ce")),
-        "val_ce": number(status.get("val_ce")),
+        "step": numeric(status, "step") or 0,
+        "steps": numeric(status, "steps"),
+        "ce": numeric(status, "ce"),
+        "val_ce": numeric(status, "val_ce"),
         "reason": status.get("reason") or "",
         "age_s": round(age_s, 1),
     }
+
+
+def numeric(status: Any, key: str) -> Any:
+    """Give a number of a status; None for whatever else a stranger's says."""
+    value = number(status.get(key))
+    return value if isinstance(value, int | float) else None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from surefoot.errors import SurefootError
+from surefoot.learn.ranks import Ranks
 from surefoot.records import Event, Finding, Record, Step, read
 from surefoot.run.run import Run
 from surefoot.run.session import trained
@@ -165,7 +166,7 @@ def test_a_folder_that_becomes_read_only_ends_the_run_with_a_sentence(
 
 def test_a_heartbeat_outlives_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     run = opened(tmp_path)
-    beat = Heartbeat(run, Frozen(frozen=True))
+    beat = Heartbeat(run, Frozen(frozen=True), Ranks())
     time.sleep(0.1)
     assert beat.is_alive()
     beat.close()

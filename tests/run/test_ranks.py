@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from surefoot import cli
 from surefoot.learn.learner import Learner
 from surefoot.model.batch import Batch
 from surefoot.records import Step, read
-from surefoot.run import following
+from surefoot.run import following, leading
 from surefoot.run.leading import Lead
 from surefoot.shelf.load import find, load
+from surefoot.shelf.lock import host_hash, start_time
 
 from . import ranks, runs
 from .test_rewind import Planted
@@ -249,21 +251,20 @@ def wait_for(run: Path, step: int, process: subprocess.Popen[str], seconds: floa
 def test_a_killed_rank_is_started_again_and_the_run_goes_on(
     recipe: Path, tmp_path: Path, launcher: list[subprocess.Popen[str]]
 ) -> None:
-    run = tmp_path / "run"
+    killed_and_gone_on(recipe, tmp_path / "run", 9, launcher)
+
+
+def killed_and_gone_on(
+    recipe: Path, run: Path, step: int, launcher: list[subprocess.Popen[str]]
+) -> None:
+    """Kill a rank after a step; torchrun must bring the run to its end, as one."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--max-restarts", "3", "-m", "--", "surefoot", "train", str(recipe)]
-    command += [
-        "--run",
-        str(run),
-        "--quiet",
-        *QUICK,
-        "train.steps=60",
-        "train.accumulate=2",
-        "val.batches=1",
-    ]
+    command += ["--run", str(run), "--quiet", *QUICK]
+    command += ["train.steps=60", "train.accumulate=2", "val.batches=1"]
     process = subprocess.Popen(command, text=True)
     launcher.append(process)
-    wait_for(run, 9, process)
+    wait_for(run, step, process)
     beats = (run / "heartbeat_rank1.jsonl").read_text().splitlines()
     os.kill(json.loads(beats[-1])["pid"], signal.SIGKILL)
     assert process.wait(timeout=600) == 0
@@ -291,3 +292,152 @@ def test_procs_starts_the_ranks_and_gives_the_first_ones_code(
     assert process.wait(timeout=300) == 75
     status = json.loads((run / "status.json").read_text())
     assert (status["exit"], status["saved"]) == (75, status["step"])
+
+
+HANGS = ("guard.monitors.heartbeat.seconds=1.5", "guard.monitors.heartbeat.first_seconds=30")
+
+
+def test_a_rank_that_hangs_is_named_and_ended_and_the_run_goes_on(
+    recipe: Path, exact: dict[int, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def hang(rank: int) -> None:
+        if rank == 1:
+            on_batch(10, lambda: time.sleep(600))
+
+    changes = (*EXACT, "train.accumulate=2", *HANGS)
+    began = time.monotonic()
+    assert ranks.train(2, hang, what=str(recipe), run=run, changes=changes) == [1, 1]
+    assert time.monotonic() - began < 90
+    log = (run / "train.log").read_text()
+    assert "heartbeat" in log and "behind is rank 1 (in step) after step 9" in log
+    assert "in on_batch" in log or "in <lambda>" in log, "the stack of the thread that sleeps"
+    assert "is ended" in log
+    assert json.loads((run / "status.json").read_text()).get("exit") is None
+    assert ranks.train(2, named=False, resume=str(run)) == [0, 0]
+    assert bare(run) == bare(exact[1])
+
+
+def test_a_rank_that_is_suspended_for_a_while_ends_nothing(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked = {"what": str(recipe), "run": run, "changes": (*SHORT, "train.accumulate=2")}
+    pids = ranks.begun(2, asked)
+    until = time.monotonic() + 120
+    while not (run / "journal.jsonl").is_file() or len(ranks.steps(run)) < 4:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(pids[1], signal.SIGSTOP)
+    time.sleep(20)
+    os.kill(pids[1], signal.SIGCONT)
+    assert [runs.ended(pid) for pid in pids] == [0, 0]
+    assert "heartbeat" not in (run / "train.log").read_text()
+    assert [raw["step"] for raw in ranks.steps(run)] == list(range(1, 21))
+
+
+def test_ranks_with_other_code_are_refused_by_all(recipe: Path, tmp_path: Path) -> None:
+    def other(rank: int) -> None:
+        if rank == 1:
+            inner = leading.identity
+            leading.identity = lambda fingerprint: inner(fingerprint) | {"torch": "2.0"}
+
+    run = tmp_path / "run"
+    codes = ranks.train(2, other, what=str(recipe), run=run, changes=SHORT)
+    assert codes == [3, 3]
+    assert not run.exists() or not list(run.glob("step-*"))
+
+
+@pytest.mark.parametrize("code", [4, 75])
+def test_a_stop_is_no_restart(code: int, recipe: Path, tmp_path: Path) -> None:
+    """As torchrun starts all ranks again after the code that it takes for a death."""
+    run = tmp_path / "run"
+    stopped = {"what": str(recipe), "run": run, "changes": (*SHORT, "train.accumulate=2")}
+
+    def act(rank: int) -> None:
+        (stop_after(6) if code == 75 else spoil_from(5))
+
+    assert ranks.train(2, act, **stopped)[0] == code
+    before = (run / "journal.jsonl").read_bytes()
+    meeting = ranks.port()
+
+    def again(rank: int) -> int:
+        os.environ.update(ranks.of_rank(rank, 2, meeting), TORCHELASTIC_RESTART_COUNT="1")
+        return cli.main(["train", str(recipe), "--run", str(run), "--quiet"])
+
+    def begun_by(launch: str) -> None:
+        header, _, rest = before.partition(b"\n")
+        told = json.dumps(json.loads(header) | {"launch": launch}).encode()
+        (run / "journal.jsonl").write_bytes(told + b"\n" + rest)
+
+    begun_by(launch_of(os.getpid()))
+    marked = (run / "journal.jsonl").read_bytes()
+    pids = [runs.forked(lambda rank=rank: again(rank)) for rank in range(2)]
+    assert [runs.ended(pid) for pid in pids] == [code, 0]
+    assert (run / "journal.jsonl").read_bytes() == marked, "nothing was trained"
+
+
+def launch_of(pid: int) -> str:
+    """Name a launcher as its children do."""
+    return f"{host_hash()}-{pid}-{start_time(pid)}"
+
+
+def spoil_from(step: int) -> None:
+    """Let every loss from a step on be no number."""
+    inner = Learner.__init__
+
+    def init(self: Learner, *args: Any, **named: Any) -> None:
+        inner(self, *args, **named)
+        loss = self.loss
+
+        def spoilt(batch: Batch, *told: Any) -> Any:
+            value, stats = loss(batch, *told)
+            return (value * float("nan") if batch.position >= (step - 1) * ROWS else value), stats
+
+        self.loss = spoilt
+
+    Learner.__init__ = init
+
+
+@pytest.mark.soak
+def test_ten_of_ten_killed_ranks_are_started_again(
+    recipe: Path, tmp_path: Path, launcher: list[subprocess.Popen[str]]
+) -> None:
+    for trial in range(10):
+        killed_and_gone_on(recipe, tmp_path / f"run{trial}", 5 + 4 * trial, launcher)
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "distributed.md"
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+"$@" &
+pid=$!
+while ! grep -qs '"step":12,' "$RUN/journal.jsonl"; do sleep .05; done
+[ -e first ] || { touch first; kill -USR1 $pid; }
+wait $pid
+"""
+SCONTROL = """#!/bin/sh
+[ "$1" = show ] && echo 127.0.0.1 || echo "$@" >> requeued
+"""
+
+
+def test_the_batch_script_of_several_machines_is_requeued_and_goes_on(
+    recipe: Path, tmp_path: Path
+) -> None:
+    script = DOCUMENT.read_text().partition("```slurm\n")[2].partition("```")[0]
+    script = script.replace("my.toml", f"{recipe} {' '.join(QUICK)} val.batches=1")
+    (tmp_path / "job.sh").write_text(script.replace("29500", ranks.port()))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    told = {"RUN": "runs/mine", "SLURM_JOB_ID": "4711", "SLURM_NNODES": "1"}
+    told |= {"SLURM_GPUS_PER_NODE": "2", "SLURM_JOB_NODELIST": "here"}
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for code in (75, 0):
+        env = {**os.environ, **told, "PATH": path}
+        subprocess.run(["bash", "job.sh"], cwd=tmp_path, env=env, check=False, timeout=300)
+        status = json.loads((tmp_path / "runs" / "mine" / "status.json").read_text())
+        assert status["exit"] == code
+    assert (tmp_path / "requeued").read_text() == "requeue 4711\n"
+    assert [s["step"] for s in ranks.steps(tmp_path / "runs" / "mine")] == list(range(1, 41))

@@ -175,6 +175,20 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     assert "data changed" in str(told.value)
 
 
+def test_a_changed_tokenizer_is_refused(tmp_path: Path) -> None:
+    recipe, run = runs.place(tmp_path), tmp_path / "run"
+    llama = Path(__file__).parent.parent / "fixtures" / "llama" / "tokenizer.json"
+    own = f'data.tokenizer={{kind="file", path="{llama}"}}'
+    changes = (own, "train.steps=4", "save.every=2", "val.every=0", "val.batches=1")
+    assert runs.start(recipe, run, changes=changes).exit == 0
+    (run / "status.json").unlink()
+    kept = json.loads((run / "tokenizer.json").read_bytes())
+    (run / "tokenizer.json").write_text(json.dumps(kept | {"pad": 5}))
+    with pytest.raises(SurefootError, match=r"its tokenizer, or .* changed since step 4") as told:
+        runs.resume(run)
+    assert told.value.exit == 3
+
+
 def test_what_a_refused_jump_advises_can_be_pasted(twin: tuple[Path, Path]) -> None:
     _, run = twin
     refused = runs.resume(run, changes=("train.steps=80",))

@@ -12,6 +12,7 @@ ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 SIGNALS, DISKS, KILLS = "run/test_signals.py", "run/test_disks.py", "run/test_kills.py"
 BESIDE, RESUME, SAVE = "shelf/test_beside.py", "run/test_resume.py", "shelf/test_save.py"
 SIFT = "learn/test_sift.py"
+RANKS, CAP, DOG = "run/test_ranks.py", "run/test_memory_cap.py", "run/test_watchdog.py"
 LOAD, LOCK, HOSTILE = "shelf/test_load.py", "shelf/test_lock.py", "shelf/test_hostile.py"
 
 SHOWN: dict[str, list[tuple[str, str]]] = {
@@ -161,6 +162,15 @@ SHOWN: dict[str, list[tuple[str, str]]] = {
         (HOSTILE, "test_a_hostile_header_is_refused"),
         (HOSTILE, "test_a_hostile_manifest_is_refused"),
         (HOSTILE, "test_what_is_no_regular_file_is_refused_without_waiting"),
+        ("hostile/test_inputs.py", "test_a_hostile_input_is_refused"),
+        ("hostile/test_inputs.py", "test_a_hostile_run_is_refused"),
+        ("hostile/test_patterns.py", "test_no_text_makes_a_pattern_slow"),
+    ],
+    "traps": [
+        ("hostile/test_traps.py", "test_no_part_of_a_save_runs"),
+        ("hostile/test_traps.py", "test_no_log_runs"),
+        ("hostile/test_traps.py", "test_nothing_beside_is_imported_by_any_start"),
+        ("hostile/test_traps.py", "test_a_run_from_its_start_to_its_text_unpickles_nothing"),
     ],
     "nan_micro": [
         (SIFT, "test_weights_are_those_of_a_step_that_never_had_the_micro_batch"),
@@ -170,6 +180,7 @@ SHOWN: dict[str, list[tuple[str, str]]] = {
             "test_a_micro_batch_that_gives_no_number_is_left_out_again_by_a_killed_and_resumed_run",
         ),
     ],
+    "nan_rank": [(RANKS, "test_a_nan_on_one_rank_is_left_out_on_all")],
     "nan_grad": [
         (SIFT, "test_a_step_says_which_micro_batch_where_and_why"),
         (SIFT, "test_parts_that_are_finite_and_whose_sum_is_not_skip_the_whole_step"),
@@ -203,6 +214,28 @@ SHOWN: dict[str, list[tuple[str, str]]] = {
         ("run/test_oom.py", "test_a_run_that_may_splits_its_step_and_resumes_identically"),
         ("learn/test_oom.py", "test_the_failed_pass_keeps_no_activations_alive"),
     ],
+    "cap_clamp": [
+        (CAP, "test_a_limit_that_the_device_never_reaches_caps_nothing_and_says_so"),
+        (CAP, "test_a_limit_of_nothing_is_a_mistake_of_the_recipe"),
+    ],
+    "rank_hang": [
+        (RANKS, "test_a_rank_that_hangs_is_named_and_ended_and_the_run_goes_on"),
+        (DOG, "test_a_hang_is_told_after_ten_steps_or_a_minute_and_ended_after_five_times_that"),
+    ],
+    "rank_kill": [
+        (RANKS, "test_a_killed_rank_is_started_again_and_the_run_goes_on"),
+        (RANKS, "test_ten_of_ten_killed_ranks_are_started_again"),
+    ],
+    "no_restart_loop": [(RANKS, "test_a_stop_is_no_restart")],
+    "rank_differs": [(RANKS, "test_ranks_with_other_code_are_refused_by_all")],
+    "world_change": [
+        (RANKS, "test_a_run_that_changes_its_ranks_on_the_way_has_the_same_bits"),
+    ],
+    "world_bad": [(RANKS, "test_what_two_ranks_saved_any_number_goes_on_from")],
+    "sigstop": [
+        (RANKS, "test_a_rank_that_is_suspended_for_a_while_ends_nothing"),
+        (DOG, "test_a_process_that_was_suspended_has_not_hung"),
+    ],
     "shard_gone": [
         ("data/test_tokens.py", "test_a_file_that_was_removed_is_named"),
         ("data/test_tokens.py", "test_a_passing_failure_is_tried_again_three_times"),
@@ -227,6 +260,7 @@ SHOWN: dict[str, list[tuple[str, str]]] = {
         (RESUME, "test_changed_data_are_refused"),
         ("run/test_replay.py", "test_what_can_not_be_made_again_says_why"),
     ],
+    "tokenizer_changed": [(RESUME, "test_a_changed_tokenizer_is_refused")],
     "validation_overlap": [
         (
             "data/test_split.py",

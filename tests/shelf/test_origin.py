@@ -197,3 +197,14 @@ def test_other_bytes_have_another_hash(llama: Path) -> None:
     held["model.norm.weight"] += 1e-3
     save_file(held, llama / "model.safetensors")
     assert isinstance(before, Origin) and read(llama).sha != before.sha
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_whose_length_looks_like_a_pickles_beginning_is_read(
+    length: int, tmp_path: Path
+) -> None:
+    head = b'{"a.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + head + bytes(4))
+    assert path.read_bytes()[:2] == bytes([0x80, length >> 8])
+    assert set(read(path).slots) == {"a.weight"}

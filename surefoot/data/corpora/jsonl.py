@@ -42,10 +42,10 @@ def documents(options: Options, where: Path) -> Iterator[Document | Skipped]:
                 while raw := file.readline(LONGEST + 1):
                     number += 1
                     if len(raw) > LONGEST:
-                        while raw and not raw.endswith(b"\n"):
-                            raw = file.readline(LONGEST)
                         problem = wrong(f"{name}:{number}", "the line is longer than 64 MiB")
                         yield Skipped("too long", problem)
+                        while raw and not raw.endswith(b"\n"):
+                            raw = file.readline(LONGEST)
                         continue
                     if number == 1:
                         raw = raw.removeprefix(b"\xef\xbb\xbf")

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from surefoot.data.documents import Document, Skipped, cut
 from surefoot.data.reading import decoded, matching, shown, unreadable
-from surefoot.errors import Problem
+from surefoot.errors import DataError, Problem
 from surefoot.recipe.choice import Choice
 
+LARGEST = 4 << 30  # bytes
 BLANK = re.compile(r"(?:\r?\n[ \t]*){2,}")
 
 
@@ -30,8 +31,14 @@ class Options(Choice):
 
 
 def files(options: Options, where: Path) -> list[Path]:
-    """List the files, sorted."""
-    return matching(options.path, where)
+    """List the files, sorted; each is read whole, so none may fill the memory."""
+    found = matching(options.path, where)
+    for path in found:
+        if path.stat().st_size > LARGEST:
+            why = f"it is larger than {LARGEST >> 30} GiB, and a text is read whole"
+            instead = 'Cut it into files, or write a line a document and data.corpus.kind="jsonl"'
+            raise DataError(Problem(shown(path, where), "", why, instead))
+    return found
 
 
 def documents(options: Options, where: Path) -> Iterator[Document | Skipped]:

@@ -118,9 +118,11 @@ def make(options: Options, texts: Iterable[str]) -> Tokenizer:
 
 def load(raw: bytes) -> Tokenizer:
     """Read one back."""
-    from tokenizers import Tokenizer as Inner
+    from surefoot.data.tokenizer import library
 
-    # looked at here, because the library raises nothing narrower than Exception
     if json.loads(raw).get("model", {}).get("type") != "BPE":
         raise ValueError("it has no BPE model")
-    return Tokenizer(Inner.from_str(raw.decode()))
+    inner = library(raw.decode())
+    if [inner.id_to_token(i) for i in range(len(SPECIALS))] != SPECIALS:
+        raise ValueError(f"its first ids are not {', '.join(SPECIALS)}")
+    return Tokenizer(inner)

@@ -101,4 +101,7 @@ def make(_options: Options, texts: Iterable[str]) -> Tokenizer:
 
 def load(raw: bytes) -> Tokenizer:
     """Read one back."""
-    return Tokenizer(json.loads(raw)["alphabet"])
+    alphabet = json.loads(raw)["alphabet"]
+    if not isinstance(alphabet, str) or sorted(set(alphabet)) != list(alphabet):
+        raise ValueError("its alphabet is no text of characters in order")
+    return Tokenizer(alphabet)

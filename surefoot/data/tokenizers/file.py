@@ -104,6 +104,8 @@ def given(path: Path) -> "Made":
 def parsed(path: Path) -> dict[str, Any]:
     """Read the file's JSON."""
     try:
+        if path.exists() and not path.is_file():
+            raise wrong(path, "it is no file: a pipe or a device is not read")
         if path.stat().st_size > LARGEST:
             raise wrong(path, "it is larger than 64 MiB")
         content = json.loads(path.read_bytes())
@@ -117,12 +119,15 @@ def parsed(path: Path) -> dict[str, Any]:
 
 
 def read(content: dict[str, Any], path: Path) -> Any:
-    """Hand it to the library, which raises nothing narrower than Exception: so it is looked at."""
-    from tokenizers import Tokenizer as Inner
+    """Hand it to the library."""
+    from surefoot.data.tokenizer import library
 
     if not isinstance(content.get("model"), dict) or "vocab" not in content["model"]:
         raise wrong(path, "it has no vocabulary")
-    return Inner.from_str(json.dumps(content))
+    try:
+        return library(json.dumps(content))
+    except ValueError as error:
+        raise wrong(path, f"the library can't read it ({error})") from None
 
 
 def beside(path: Path) -> dict[str, Any]:
@@ -154,7 +159,11 @@ def wrong(path: Path, why: str) -> DataError:
 
 def load(raw: bytes) -> Tokenizer:
     """Read one back."""
-    from tokenizers import Tokenizer as Inner
+    from surefoot.data.tokenizer import known, library
 
     content = json.loads(raw)
-    return Tokenizer(Inner.from_str(json.dumps(content["inner"])), content["eos"], content["pad"])
+    inner, eos = library(json.dumps(content["inner"])), content["eos"]
+    vocab = inner.get_vocab_size()
+    return Tokenizer(
+        inner, None if eos is None else known(eos, vocab), known(content["pad"], vocab)
+    )

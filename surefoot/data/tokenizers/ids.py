@@ -20,7 +20,7 @@ class Options(Choice):
     """How many ids there are, and which of them mean something."""
 
     kind: str = "ids"
-    vocab: Annotated[int, Field(ge=1)] = 50_304
+    vocab: Annotated[int, Field(ge=1, le=1 << 24)] = 50_304
     """Ids are below this"""
     eos: Annotated[int, Field(ge=0)] | None = None
     """The id that ends a document"""
@@ -85,4 +85,5 @@ def make(options: Options, _texts: Iterable[str]) -> Tokenizer:
 def load(raw: bytes) -> Tokenizer:
     """Read one back."""
     content = json.loads(raw)
-    return Tokenizer(content["vocab"], content["eos"], content["pad"])
+    own = Options.model_validate({key: content[key] for key in ("vocab", "eos", "pad")})
+    return Tokenizer(own.vocab, own.eos, own.pad)

@@ -11,7 +11,7 @@ from surefoot.guard.text import Line, lines
 
 SEPARATORS = (",", ";", "\t")
 LOOK = 50  # lines before the header that may tell of something else
-DECIMAL_COMMA = re.compile(r"-?\d+,(\d{1,2}|\d{4,})([eE]|$)|-?0,\d+")
+DECIMAL_COMMA = re.compile(r"-?\d++,(\d{1,2}|\d{4,})([eE]|$)|-?0,\d++")
 
 
 def claims(head: str, path: Path) -> float:

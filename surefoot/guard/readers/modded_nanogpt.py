@@ -8,8 +8,8 @@ from surefoot.guard.columns import number_of
 from surefoot.guard.rows import Reading, Row, Told, merged
 from surefoot.guard.text import lines
 
-STEP = re.compile(r"^step:(\d+)/\d+ (.*)")
-PAIR = re.compile(r"(\w+):(\S+)")
+STEP = re.compile(r"^step:(\d{1,15})/\d+ (.*)")
+PAIR = re.compile(r"\b(\w++):(\S++)")
 NAMES = {
     "train_loss": "loss",
     "loss": "loss",

@@ -8,8 +8,8 @@ from surefoot.guard.columns import number_of
 from surefoot.guard.rows import Reading, Row, Told, merged
 from surefoot.guard.text import lines
 
-ITER = re.compile(r"\biter (\d+): loss (\S+?), time ([\d.]+)ms")
-VAL = re.compile(r"\bstep (\d+): train loss (\S+?), val loss (\S+)")
+ITER = re.compile(r"\biter (\d{1,15}): loss ([^\s,]++), time ([\d.]++)ms")
+VAL = re.compile(r"\bstep (\d{1,15}): train loss ([^\s,]++), val loss (\S++)")
 
 
 def claims(head: str, path: Path) -> float:  # noqa: ARG001

@@ -9,6 +9,8 @@ from surefoot.guard.rows import Reading
 from surefoot.guard.text import lines
 from surefoot.records import KINDS, Eval, Event, Record, Remedy, Step, parse
 
+LARGEST = 1 << 53  # of whole numbers: a float holds them exactly
+
 
 def claims(head: str, path: Path) -> float:  # noqa: ARG001
     """Ask whether the first line is one of a journal."""
@@ -47,8 +49,10 @@ def sound(record: Record) -> bool:
         told += list(cast("dict[str, Any]", lr).values()) if isinstance(lr, dict) else [None]
     if isinstance(record, Eval):
         told = [record.val_ce]
-    whole = all(type(step) is int and step >= 0 for step in steps)
-    return whole and all(type(one) in (int, float) for one in told)
+    whole = all(type(step) is int and 0 <= step < LARGEST for step in steps)
+    return whole and all(
+        type(one) is float or (type(one) is int and abs(one) < LARGEST) for one in told
+    )
 
 
 def noted(record: Record, reading: Reading) -> None:

@@ -10,12 +10,14 @@ from surefoot.guard.columns import field_of, header_of, is_header, number_of, ro
 from surefoot.guard.rows import Fact, Reading, Row, Told
 from surefoot.guard.text import Line, lines
 
-HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
+HEADING = re.compile(r"#{1,6}\s++(\S.*)")
 RULER = re.compile(r"[\s|:=+\-─]+")
-WORD = re.compile(r"\S+(?: \S+)*")  # names of columns stand two blanks apart ...
+WORD = re.compile(r"\S++(?: \S++)*+")  # names of columns stand two blanks apart ...
 BARE = re.compile(r"\S+")  # ... or one, where that is all there is
-SAID = re.compile(r"[\s*\-]*(?P<what>[A-Za-z][A-Za-z ]+?)[\s*]*:[\s*]*(?P<rest>.*)")
-DURATION = re.compile(r"(?P<number>[\d.,]+)\s*(?P<unit>s|sec|min|h|hours?|minutes?|seconds?)\b")
+SAID = re.compile(r"[\s*\-]*+(?P<what>[A-Za-z][A-Za-z ]++)[\s*]*+:[\s*]*+(?P<rest>.*)")
+DURATION = re.compile(
+    r"(?<![\d.,])(?P<number>[\d.,]++)\s*+(?P<unit>s|sec|min|h|hours?|minutes?|seconds?)\b"
+)
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -37,7 +39,7 @@ def read(path: Path, reading: Reading) -> Iterator[Told]:
         if text.lstrip().startswith("```"):
             table = Table(fenced=not table.fenced)
         elif not table.fenced and (found := HEADING.match(text)):
-            table, title = Table(), found[1]
+            table, title = Table(), found[1].rstrip().rstrip("#").rstrip()
         elif table.heads(line, reading):
             if not table.rows:
                 seen[title] += 1
@@ -129,6 +131,6 @@ def fact_of(text: str) -> Fact | None:
         return Fact("duration_s", value * SECONDS[took["unit"][0]]) if took and value else None
     name = {"total steps": "steps", "throughput": "tok_per_s"}.get(" ".join(what.split()[:2]), "")
     name = name or {"throughput": "tok_per_s"}.get(what.split()[0], "")
-    first = re.match(r"[~≈]?\s*([\d.,]*\d)", rest)
+    first = re.match(r"[~≈]?\s*+([\d.,]*\d)", rest)
     value = number_of(first[1]) if name and first else None
     return Fact(name, value) if value else None
