@@ -243,7 +243,10 @@ def header(path: Path) -> dict[str, Slot]:
         length = int.from_bytes(opened.read(8), "little")
         if size < 8 or length > min(HEADER_LIMIT, size - 8):
             raise Damage(file, f"its header claims {length} bytes")
-        raw = parse_json(file, opened.read(length))
+        told = opened.read(length)
+    if (count := told.count(b'"dtype"')) > TENSOR_LIMIT:  # before seconds are spent on them
+        raise Damage(file, f"{count} tensors; at most {TENSOR_LIMIT} are read")
+    raw = parse_json(file, told)
     parts = slices(file, raw.pop("__metadata__", None))
     if len(raw) > TENSOR_LIMIT:
         raise Damage(file, f"{len(raw)} tensors; at most {TENSOR_LIMIT} are read")

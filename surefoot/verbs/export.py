@@ -23,8 +23,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     from surefoot import kinds
 
     add = parser.add_argument
-    add("--to", required=True, choices=kinds.names("exports"), help="for whom it is written")
-    add("--out", required=True, metavar="FOLDER", help="a folder that is not there yet")
+    add("--to", choices=kinds.names("exports"), help="for whom it is written")
+    add("--out", metavar="FOLDER", help="a folder that is not there yet")
     add("--step", metavar="STEP", help="a checkpoint: a step, best, final or pre-decay")
     add("--dtype", choices=("fp32", "bf16"), default="fp32", help="numbers of the weights (fp32)")
     add("--verify", action=argparse.BooleanOptionalAction, default=None,
@@ -33,6 +33,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(asked: argparse.Namespace) -> int:
     """Write, compare and print; 1 where what others load is another model."""
+    lacking = [
+        Problem(option, "", "it has to be said", f"Write {option} {instead}")
+        for option, given, instead in (
+            ("--to", asked.to, "hf"), ("--out", asked.out, "a-new-folder"),
+        )
+        if given is None
+    ]  # fmt: skip
+    if lacking:
+        raise UsageError(*lacking)
     there = importlib.util.find_spec("transformers") is not None
     if asked.verify and not there:
         why, instead = "transformers is not installed", "Install it:  pip install surefoot[hf]"

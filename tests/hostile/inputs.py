@@ -107,7 +107,7 @@ def reading(corpus: str, lay: Callable[[Path], object] | None = None) -> Make:
 JSONL, TEXT = '{ kind = "jsonl", path = "data" }', '{ kind = "text", path = "data" }'
 DEEP = b"[" * 100_000 + b"]" * 100_000
 CORPORA: dict[str, Make] = {
-    "a line of 256 MiB": reading(JSONL, huge(b'{"text": "', 1 << 28)),
+    "a line of 96 MiB": reading(JSONL, huge(b'{"text": "', 96 << 20)),
     "a line 100,000 deep": reading(JSONL, lambda p: p.write_bytes(b'{"text":' + DEEP + b"}\n")),
     "a number of 10,000 digits": reading(
         JSONL, lambda p: p.write_bytes(b'{"text":' + b"9" * 10_000 + b"}\n")
