@@ -32,7 +32,8 @@ def loaded(what: str | Path, changes: Changes | None = None) -> Loaded:
 
 def train(what: str | Path = "starter", changes: Changes | None = None, **asked: Any) -> "Past":
     """Train as `surefoot train` does; gives the run, whatever its exit code says."""
-    from surefoot.run.session import Asked, session
+    from surefoot.run.asked import Asked
+    from surefoot.run.session import session
     from surefoot.show.terminal import Terminal
 
     quiet = asked.pop("quiet", True)
@@ -57,7 +58,8 @@ def open(run: str | Path) -> "Past":  # noqa: A001 (surefoot.open, as one opens 
 
 def preflight(what: str | Path, changes: Changes | None = None) -> Mapping[str, Any]:
     """Check a plan and forecast its cost, as `surefoot preflight --json` tells it."""
-    from surefoot.run.session import Asked, session
+    from surefoot.run.asked import Asked
+    from surefoot.run.session import session
     from surefoot.show.terminal import Terminal
 
     wanted = Asked(what=str(what), changes=changes or {}, dry=True)

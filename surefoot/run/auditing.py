@@ -1,15 +1,23 @@
-"""Audits the model that is being trained, once it has left its first values behind."""
+"""Audits the model of a run: before it starts, and once it has left its first values behind."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from surefoot.guard.acceptance import before
+from surefoot.recipe.schema import Recipe
 from surefoot.records import Event, Finding, read
 
 if TYPE_CHECKING:
     from surefoot.run.run import Run
 
 TAKEN = {"causality", "noncausal"}  # with either accepted, a leak is told and stops nothing
+
+
+def leaks(recipe: Recipe) -> tuple[str, ...]:
+    """Ask the audit's quick form whether the model sees the future."""
+    from surefoot.audit.audit import quick
+
+    return quick(recipe)
 
 
 def preflighted(leaks: tuple[str, ...]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from surefoot.run.device import is_here, kind_of
 from surefoot.run.forecast import state_gib
 from surefoot.run.launched import Place
 from surefoot.run.situated import device_gib
+from surefoot.show.terminal import Terminal
 
 Mode = Literal["", "ddp", "fsdp"]  # none with one rank
 FITS = 0.6  # of a device, by weights, gradients and optimiser state: the rest is work
@@ -43,3 +44,9 @@ def minutes_time_steps(recipe: Recipe, mode: Mode, steps_given: bool) -> None:
         raise RunError(
             Problem("train.minutes", str(recipe.train.minutes), why, "Write train.steps"), exit=2
         )
+
+
+def tell_mode(mode: Mode, ranks: int, terminal: Terminal) -> None:
+    """Say where weights are shared out."""
+    if mode == "fsdp":
+        terminal.said(f"ranks    {ranks}, each with its own rows of the weights (fsdp)")

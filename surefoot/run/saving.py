@@ -114,7 +114,7 @@ class Saver:
 
         learner, watch = fresh(run)
         progress = Progress()
-        state = {**progress.state(), "monitors": watch.state()}
+        state = {**progress.state(), "monitors": watch.state(), "data": {}}
         return Content(0, 0, learner.parameters, learner.slots(), state, "", b"")
 
     def rows(self) -> int:

@@ -26,7 +26,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(asked: argparse.Namespace) -> int:
     """Judge, print, and give 3 where something is refused."""
-    from surefoot.run.session import Asked, session
+    from surefoot.run.asked import Asked
+    from surefoot.run.session import session
     from surefoot.show.printed import document
     from surefoot.show.terminal import Terminal
 

@@ -58,8 +58,9 @@ def main(asked: argparse.Namespace) -> int:
 def trained(asked: argparse.Namespace, here: "Place", ranks: "Ranks | None" = None) -> int:
     """Train as the first of all ranks, which alone writes and prints."""
     from surefoot.learn.ranks import Ranks
+    from surefoot.run.asked import Asked
     from surefoot.run.launched import ended, leave, restarted
-    from surefoot.run.session import Asked, session
+    from surefoot.run.session import session
     from surefoot.show.printed import document
     from surefoot.show.terminal import Terminal
 

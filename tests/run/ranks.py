@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.records import rows
-from surefoot.run import session as sessions
+from surefoot.run import going_on, starting
+from surefoot.run.asked import Asked
 from surefoot.run.following import follow
 from surefoot.run.joined import joined
 from surefoot.run.launched import place
-from surefoot.run.session import Asked, session
+from surefoot.run.session import session
 
 from . import runs
 
@@ -43,7 +44,9 @@ def begun(world: int, asked: Mapping[str, Any], act: Act | None = None) -> list[
     meeting = port()
 
     def one(rank: int) -> int:
-        sessions.leaks = lambda recipe: ()  # seconds of auditing that no rank differs in
+        going_on.leaks = starting.leaks = (
+            lambda recipe: ()
+        )  # seconds of auditing that no rank differs in
         os.environ.update(of_rank(rank, world, meeting))
         here = place()
         if act is not None:

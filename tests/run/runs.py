@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.records import replayable, rows
-from surefoot.run.session import Asked, Ended, session
+from surefoot.run.asked import Asked, Ended
+from surefoot.run.session import session
 from surefoot.show.terminal import Terminal
 
 TINY = """

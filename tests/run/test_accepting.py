@@ -9,8 +9,9 @@ from surefoot.errors import SurefootError
 from surefoot.recipe import write
 from surefoot.recipe.load import load
 from surefoot.records import Event, Record, Step, read
+from surefoot.run.asked import Asked
 from surefoot.run.opening import Opening, begin, read_data
-from surefoot.run.session import Asked, session
+from surefoot.run.session import session
 from surefoot.show.terminal import Terminal
 
 from . import runs

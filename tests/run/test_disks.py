@@ -14,8 +14,8 @@ import pytest
 from surefoot.errors import SurefootError
 from surefoot.learn.ranks import Ranks
 from surefoot.records import Event, Finding, Record, Step, read
+from surefoot.run.ending import trained
 from surefoot.run.run import Run
-from surefoot.run.session import trained
 from surefoot.run.telemetry import Heartbeat
 from surefoot.shelf.checkpoint import candidates, verify
 from surefoot.shelf.disk import Disk

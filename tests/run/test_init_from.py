@@ -16,10 +16,11 @@ from surefoot.learn.beginning import begin_from
 from surefoot.learn.ranks import Ranks
 from surefoot.recipe.load import load
 from surefoot.records import Header, read
+from surefoot.run.asked import Asked
 from surefoot.run.beginning import adopted, compared, origin_of
 from surefoot.run.opened import open_model
 from surefoot.run.opening import fresh, make_learner, read_data
-from surefoot.run.session import Asked, session
+from surefoot.run.session import session
 from surefoot.shelf.load import load as load_checkpoint
 from tests.guard.rules.situations import literals
 

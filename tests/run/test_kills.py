@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from surefoot.run.ending import trained
+from surefoot.run.going_on import newest_content
 from surefoot.run.opening import Opening, go_on, read_data
 from surefoot.run.resuming import stored
-from surefoot.run.session import newest_content, trained
 from surefoot.shelf.checkpoint import candidates
 from surefoot.shelf.disk import Disk
 from surefoot.shelf.load import fallback, newest

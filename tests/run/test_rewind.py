@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from surefoot.records import Finding, Record, Remedy, Step, read
-from surefoot.run import session as sessions
+from surefoot.run import going_on
 from surefoot.run.opening import Opening, go_on, read_data
 from surefoot.run.resuming import stored
 from surefoot.run.run import Run
@@ -56,7 +56,7 @@ def trained(run: Run, trap: Callable[[Run], None] = lambda run: None) -> int:
 def resumed(folder: Path) -> int:
     recipe, dataset = read_data(stored(folder))
     lock, disk = Lock(folder, Disk()), Disk()
-    old = sessions.newest_content(folder, None, disk)
+    old = going_on.newest_content(folder, None, disk)
     return trained(go_on(Opening(recipe, dataset), folder, lock, old, disk))
 
 

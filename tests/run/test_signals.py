@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from surefoot.records import End, Event, read
+from surefoot.run.asked import Asked
+from surefoot.run.ending import trained
 from surefoot.run.run import Run
-from surefoot.run.session import Asked, session, trained
+from surefoot.run.session import session
 from surefoot.run.signals import Signals
 from surefoot.shelf.checkpoint import candidates, verify
 from surefoot.shelf.disk import Disk

@@ -21,9 +21,10 @@ from surefoot.learn.advance import advance
 from surefoot.recipe.schema import Recipe
 from surefoot.records import read
 from surefoot.run import drill
+from surefoot.run.asked import Asked
 from surefoot.run.opening import Opening, begin, read_data, watch_facts
 from surefoot.run.run import Run
-from surefoot.run.session import Asked, session
+from surefoot.run.session import session
 from surefoot.show.terminal import Terminal
 
 PAST = 30  # steps that a sick run goes on after the last at which it should have been found
