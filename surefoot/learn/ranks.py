@@ -20,6 +20,7 @@ from surefoot.learn.reduction import Reduction
 from surefoot.learn.share import Share
 
 TOLD = re.compile(r"^\s*(\[[^\]]*\]\s*)*")  # the place in its own source that gloo begins with
+MEETING = timedelta(seconds=60)
 PATIENCE = timedelta(days=7)  # the first rank may read a corpus while the others wait for its word
 
 
@@ -39,7 +40,10 @@ class Ranks:
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local_rank)
         with self.together("the ranks were to meet"):
-            dist.init_process_group(backend(), timeout=PATIENCE)
+            # a rank that was started again at times never reaches the other over gloo: then all
+            # end soon, and the launcher tries once more
+            dist.init_process_group(backend(), timeout=MEETING)
+            dist.distributed_c10d._set_pg_timeout(PATIENCE, dist.group.WORLD)
 
     def part(self) -> None:
         """Let the others go."""
