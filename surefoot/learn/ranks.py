@@ -21,6 +21,7 @@ from surefoot.learn.share import Share
 
 TOLD = re.compile(r"^\s*(\[[^\]]*\]\s*)*")  # the place in its own source that gloo begins with
 Line = Literal["words", "steps", "saves"]  # a save's thread has one of its own
+MEETING = timedelta(seconds=60)  # for ranks that are there to find each other
 PATIENCE = timedelta(days=7)  # the first rank may read a corpus while the others wait for its word
 
 
@@ -41,7 +42,10 @@ class Ranks:
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local_rank)
         with self.together("the ranks were to meet"):
-            dist.init_process_group(backend(), timeout=PATIENCE)
+            # a rank that was started again at times never reaches the other over gloo: then all
+            # end soon, and the launcher tries once more
+            dist.init_process_group(backend(), timeout=MEETING)
+            dist.distributed_c10d._set_pg_timeout(PATIENCE, dist.group.WORLD)
 
     def part(self) -> None:
         """Let the others go."""
@@ -53,7 +57,8 @@ class Ranks:
         with self.together("the ranks were to begin"):
             patience = timedelta(seconds=timeout_s)
             self.group = dist.new_group(backend=backend(), timeout=patience)
-            self.beside = dist.new_group(backend="gloo", timeout=PATIENCE)  # disks are slow
+            self.beside = dist.new_group(backend="gloo", timeout=MEETING)
+            dist.distributed_c10d._set_pg_timeout(PATIENCE, self.beside)  # disks are slow
 
     def join(self, learner: Learner, reduce: Literal["ring", "exact"], lanes: int) -> None:
         """Have a learner do this rank's share of each step, and sum with the others."""

@@ -242,6 +242,7 @@ class Run:
 
     def saved_and_stopped(self) -> Outcome:
         """Save the state after the last step and leave."""
+        self.phase = "save"
         if self.failure:
             return self.ended("failed", 1, self.failure)
         if self.progress.step == 0:
@@ -270,6 +271,7 @@ class Run:
 
     def ended(self, state: str, code: int, reason: str) -> Outcome:
         """Write the end down."""
+        self.phase = "save"
         self.saver.settle(self)
         if self.failure:
             state, code, reason = "failed", 1, self.failure

@@ -157,8 +157,8 @@ class Heartbeat(threading.Thread):
             f"on for {seen.age_s:.0f} s, over {seen.limit_s:.0f} s; "
             f"behind is {behind(self.run_.folder)}{end}"
         )
-        stacks(self.run_.folder / "train.log", said, self.disk)
         sys.stderr.write(f"{said[10:]}. The stacks are in {self.run_.folder}/train.log\n")
+        stacks(self.run_.folder / "train.log", said, self.disk)
 
     def write(self, path: Path) -> None:
         """Add a line."""

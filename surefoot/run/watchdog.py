@@ -10,6 +10,7 @@ import json
 import statistics
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,5 +118,5 @@ def pulses(folder: Path) -> Iterator[dict[str, Any]]:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL))
             lines = file.read().split(b"\n")[:-1]
-        if lines:
+        with suppress(IndexError, ValueError):  # nothing yet, or half a story
             yield json.loads(lines[-1])

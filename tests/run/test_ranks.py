@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from surefoot import cli
+from surefoot.errors import RunError
+from surefoot.learn import ranks as learnt
 from surefoot.learn.learner import Learner
 from surefoot.model.batch import Batch
 from surefoot.records import Step, read
@@ -396,6 +399,21 @@ def spoil_from(step: int) -> None:
         self.loss = spoilt
 
     Learner.__init__ = init
+
+
+def test_a_rank_that_never_meets_the_others_ends_soon() -> None:
+    def alone() -> int:
+        learnt.MEETING = timedelta(seconds=2)
+        os.environ.update(ranks.of_rank(0, 2, ranks.port()))
+        try:
+            learnt.Ranks(0, 2).meet()
+        except RunError as error:
+            return error.exit
+        return 0
+
+    began = time.monotonic()
+    assert runs.ended(runs.forked(alone)) == 1
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.soak
