@@ -14,7 +14,7 @@ HEAD = 64 << 10
 LONG_HEAD = 4 << 20  # where nothing is found in the short one
 PIECE = 1 << 18
 LINE_LIMIT = 1 << 20
-HOPELESS = 64 << 20  # bytes without a line's end: whatever follows is no log
+HOPELESS = 256 << 20  # bytes without a line's end: whatever follows is no log
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 BOMS = {
     codecs.BOM_UTF8: "utf-8",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from surefoot.errors import Problem, RunError
 from surefoot.learn.learner import Learner
@@ -28,8 +29,9 @@ PATIENCE = timedelta(days=7)  # the first rank may read a corpus while the other
 class Ranks:
     """This process's place among all ranks, and its line to them; alone, it says all to itself."""
 
-    def __init__(self, rank: int = 0, world: int = 1, local_rank: int = 0) -> None:
+    def __init__(self, rank: int = 0, world: int = 1, local_rank: int = 0, start: str = "") -> None:
         self.rank, self.world, self.local_rank = rank, world, local_rank
+        self.start = start  # the same for all ranks, and another one when they start again
         self.group: Any = None  # of the steps: hearing nothing for timeout_s is an error there
         self.beside: Any = None  # of sharded saves, which go on beside the steps
         self.parted = False  # another rank is gone or silent
@@ -42,9 +44,13 @@ class Ranks:
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local_rank)
         with self.together("the ranks were to meet"):
-            # a rank that was started again at times never reaches the other over gloo: then all
-            # end soon, and the launcher tries once more
-            dist.init_process_group(backend(), timeout=MEETING)
+            store, _, _ = next(rendezvous("env://", timeout=MEETING))
+            # a launcher keeps its store when it starts ranks again, and in it the addresses of the
+            # dead: under a name of their own the living find only each other
+            own = dist.PrefixStore(f"surefoot/{self.start}", store)
+            dist.init_process_group(
+                backend(), store=own, rank=self.rank, world_size=self.world, timeout=MEETING
+            )
             dist.distributed_c10d._set_pg_timeout(PATIENCE, dist.group.WORLD)
 
     def part(self) -> None:

@@ -14,7 +14,7 @@ from surefoot.run.launched import Place, one_each
 def joined(place: Place, device: str) -> Iterator[Ranks]:
     """Be one of all ranks; when the first one leaves, however it does, the others hear it."""
     one_each(place, device, torch.cuda.device_count())
-    ranks = Ranks(place.rank, place.world, place.local_rank)
+    ranks = Ranks(place.rank, place.world, place.local_rank, place.start)
     ranks.meet()
     try:
         yield ranks

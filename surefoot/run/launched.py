@@ -29,6 +29,11 @@ class Place:
     restarts: int = 0
     launch: str = ""  # names the launcher's process: its restarts have the same
 
+    @property
+    def start(self) -> str:
+        """Name this start for all ranks; of several machines' launchers each counts for itself."""
+        return f"{self.restarts}" if self.local_world == self.world else ""
+
 
 def place(environment: Mapping[str, str] = os.environ) -> Place:
     """Read it from what torchrun sets; nothing set means alone."""
