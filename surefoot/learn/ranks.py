@@ -47,7 +47,7 @@ class Ranks:
             store, _, _ = next(rendezvous("env://", timeout=MEETING))
             # a launcher keeps its store when it starts ranks again, and in it the addresses of the
             # dead: under a name of their own the living find only each other
-            own = dist.PrefixStore(f"surefoot/{self.start}", store)
+            own = dist.PrefixStore(f"surefoot/{self.start}", store)  # pyright: ignore[reportPrivateImportUsage]
             dist.init_process_group(
                 backend(), store=own, rank=self.rank, world_size=self.world, timeout=MEETING
             )
