@@ -155,4 +155,4 @@ def test_savant_tiny_answers_most_of_what_was_held_out(seed: int, tmp_path: Path
     opened = open_model(run)
     problems = [Asked(*one) for one in read_data(opened.recipe)[1].problems(1000)]
     found = answer(opened.model, opened.tokenizer, problems, opened.knobs)
-    assert found.problems > 800 and found.exact_share > 0.8
+    assert found.problems > 700 and found.exact_share > 0.8
