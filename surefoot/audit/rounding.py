@@ -38,5 +38,5 @@ def rounding(case: Case) -> float:
         drawn = torch.rand(tensor.shape, generator=source, dtype=torch.float64)
         tensor.mul_((1 + spread * (2 * drawn - 1)).to(tensor.dtype))
     inputs = subject.drawn(len(cuts), case.length)
-    other = subject.rebind(module)(inputs, {}, None)
+    other = subject.around(module).forward(inputs)
     return float(share(subject.forward(inputs), other, before(cuts, case.length)).max())

@@ -89,11 +89,10 @@ def ends(time: int) -> tuple[int, ...]:
 
 def foreign(subject: Subject, scale: float | None, training: bool = False) -> Subject:
     """Copy a foreign model, and shake the copy."""
-    assert subject.rebind is not None, "a foreign model that can't be copied"
     module = copy.deepcopy(subject.module)
     if scale is not None:
         shake(module, 0, scale)
-    found = replace(subject, module=module, run=subject.rebind(module))
+    found = subject.around(module)
     return trained_mode(found) if training else found
 
 

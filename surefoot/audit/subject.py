@@ -1,7 +1,7 @@
 """What is audited: a module that gives numbers for each position, and how to run it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,11 @@ class Subject:
     loss: Callable[[Batch], Tensor] | None = None
     edges: tuple[int, ...] = ()  # widths of blocks and windows
     rebind: Callable[[nn.Module], Runs] | None = None  # gives `run` for a copy of the module
+
+    def around(self, module: nn.Module) -> "Subject":
+        """Give the same subject over a copy of its module."""
+        assert self.rebind is not None, "a model that can't be copied"
+        return replace(self, module=module, run=self.rebind(module))
 
     def forward(
         self, inputs: Tensor, trace: Trace | None = None, doc: Tensor | None = None

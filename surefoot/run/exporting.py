@@ -9,18 +9,14 @@ import torch
 from torch import Tensor
 
 from surefoot import kinds
-from surefoot.data.tokenizer import load as load_tokenizer
 from surefoot.errors import Problem, RunError, UsageError
 from surefoot.evaluate.agreement import Agreement, agreement
 from surefoot.learn.weights import load_weights
-from surefoot.recipe.load import from_text
 from surefoot.records import read
 from surefoot.run.beginning import differences
-from surefoot.run.opened import open_model
+from surefoot.run.opened import open_content, open_model
 from surefoot.shelf import origin as origins
 from surefoot.shelf.export import README, Made, write
-from surefoot.shelf.load import find
-from surefoot.shelf.load import load as load_checkpoint
 from surefoot.show.card import card
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -43,13 +39,10 @@ def export(run: Path, step: str | int | None, to: str, out: Path, dtype: str) ->
     if not out.absolute().parent.is_dir():
         why = "the folder that it is to be made in is not there"
         raise UsageError(Problem("--out", str(out), why, f"Make {out.absolute().parent} first"))
-    content = load_checkpoint(run if step in (None, "latest") else find(run, step))
+    content, recipe, tokenizer = open_content(run, step)
     target = kinds.find("exports", to, "--to")
-    made = Made(
-        recipe=from_text(content.recipe, f"{run.name}/recipe.toml"),
-        tokenizer=load_tokenizer(content.tokenizer),
-        shapes={name: tuple(tensor.shape) for name, tensor in content.model.items()},
-    )
+    shapes = {name: tuple(tensor.shape) for name, tensor in content.model.items()}
+    made = Made(recipe, tokenizer, shapes)
     if found := list(unsaid(target, made, to)):
         raise RunError(*found, exit=3)
     weights = {name: tensor.to(DTYPES[dtype]) for name, tensor in content.model.items()}

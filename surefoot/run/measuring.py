@@ -117,13 +117,16 @@ def steps(learner: Learner, batch: Batch, plan: Plan, choices: list[int]) -> dic
             break
         knobs = plan.at(plan.span.steps if turn % 2 else 1)
         for threads in choices:
-            set_threads(threads)
+            if len(choices) > 1:
+                set_threads(threads)
             reports[threads].append(advance(learner, batch, knobs))
     return {threads: told[1:] for threads, told in reports.items()}
 
 
 def best(told: dict[int, list[Any]]) -> int:
     """Choose between one thread and this rank's cores by the clock; a tie goes to one."""
+    if len(told) == 1:
+        return next(iter(told))
     took = {threads: statistics.median(map(spent, reports)) for threads, reports in told.items()}
     few, most = min(took), max(took)
     # spinning up a second core for a tenth is no gain on a machine that has other work

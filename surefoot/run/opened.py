@@ -38,10 +38,7 @@ class Opened:
 
 def open_model(folder: Path, step: str | int | None = None, device: str = "auto") -> Opened:
     """Load the model of a run: of a step, `best`, `final`, `latest`, or the newest."""
-    where = folder if step in (None, "latest") else find(folder, step)
-    content = load_checkpoint(where)
-    recipe = from_text(content.recipe, f"{folder.name}/recipe.toml")
-    tokenizer = load(content.tokenizer)
+    content, recipe, tokenizer = open_content(folder, step)
     insist(recipe, content, tokenizer)
     place = device_of(device)
     model = build(recipe.model, shape(recipe), recipe.train.seed, place)
@@ -49,6 +46,13 @@ def open_model(folder: Path, step: str | int | None = None, device: str = "auto"
     progress = Progress.restored(content.step, content.generation, content.state)
     knobs = Plan(recipe, progress.bends).at(max(1, content.step)).values
     return Opened(model.eval(), tokenizer, knobs, recipe, content.step, place)
+
+
+def open_content(folder: Path, step: str | int | None) -> tuple[Content, Recipe, Tokenizer]:
+    """Load a checkpoint of a run, and read its recipe and its tokenizer."""
+    content = load_checkpoint(folder if step in (None, "latest") else find(folder, step))
+    recipe = from_text(content.recipe, f"{folder.name}/recipe.toml")
+    return content, recipe, load(content.tokenizer)
 
 
 def insist(recipe: Recipe, content: Content, tokenizer: Tokenizer) -> None:

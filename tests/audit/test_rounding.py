@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 from surefoot.audit import rounding
 from surefoot.audit.audit import audit_module
+from surefoot.audit.case import Case
+from surefoot.audit.foreign import taken
 from surefoot.audit.measure import Measure
+from surefoot.audit.stages import foreign
+from tests.audit.zoo import causal
 from tests.audit.zoo.stack import Stack
 
 
@@ -51,3 +55,11 @@ def test_a_faint_leak_is_not_taken_for_rounding() -> None:
     verdict = audit_module(Stack(Faint()), length=37)
     seen = [m for m in verdict.measures if m.probe == "perturbation" and m.leaks]
     assert not verdict.clean and any(m.verdict == "inconclusive" for m in seen)
+
+
+def test_noise_of_training_is_no_rounding() -> None:
+    torch.manual_seed(0)
+    found = taken(Stack(causal.MIXERS["noise in training"]()), length=37)
+    subject = foreign(found.subject, 1.0, training=True)
+    torch.manual_seed(7)  # wherever the generator stands
+    assert rounding.rounding(Case(subject, 37, [9, 20])) < 1e-9

@@ -125,3 +125,12 @@ def killed_after(pid: int, seconds: float) -> int:
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     return ended(pid)
+
+
+def wait_for(path: Path, text: str) -> None:
+    """Wait until a file says something."""
+    for _ in range(20_000):
+        if path.exists() and text in path.read_text():
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"{path} never said {text!r}")

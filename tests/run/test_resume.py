@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -48,21 +47,12 @@ def test_stopped_and_resumed_it_equals_its_twin(
 
 
 def wait_for_step(run: Path, step: int) -> None:
-    wait_for_line(run, f'"step":{step},')
+    runs.wait_for(run / "journal.jsonl", f'"step":{step},')
 
 
 def wait_for_save(run: Path, step: int) -> None:
     """Wait until a save that is written beside the training has ended."""
-    wait_for_line(run, f'"saved","step":{step},')
-
-
-def wait_for_line(run: Path, text: str) -> None:
-    for _ in range(20_000):
-        path = run / "journal.jsonl"
-        if path.exists() and text in path.read_text():
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"{run} never said {text}")
+    runs.wait_for(run / "journal.jsonl", f'"saved","step":{step},')
 
 
 @pytest.mark.parametrize(

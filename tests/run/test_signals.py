@@ -89,14 +89,6 @@ def child(folder: Path, make: Callable[[], Run]) -> int:
     return runs.forked(act)
 
 
-def wait_for(path: Path, text: str) -> None:
-    for _ in range(20_000):
-        if path.exists() and text in path.read_text():
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"{path} never said {text!r}")
-
-
 def goes_on(run: Path, twin: Path) -> None:
     """What was stopped goes on to the same end."""
     assert runs.resume(run).exit == 0
@@ -116,9 +108,11 @@ def test_a_second_signal_leaves_at_once_and_names_the_last_checkpoint(
 
     pid = child(tmp_path, make)
     wait_for_step(tmp_path / "run", 17)
-    wait_for(tmp_path / "run" / "journal.jsonl", '"saved","step":15')
+    runs.wait_for(tmp_path / "run" / "journal.jsonl", '"saved","step":15')
     os.kill(pid, number)
-    wait_for(tmp_path / "stderr", "stopping after this step (again: leave now, the last save is ")
+    runs.wait_for(
+        tmp_path / "stderr", "stopping after this step (again: leave now, the last save is "
+    )
     began = time.monotonic()
     os.kill(pid, number)
     assert runs.ended(pid) == code
